@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.contributors import ImageValues
 from royalty.infra.pages.language import Language, shipped_language
 from royalty.infra.pages.report import Report
+from royalty.infra.stores import artifacts
 from royalty.infra.stores.artifacts import StoreError, write_changed
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.pay.stages import PayOutputs
@@ -103,6 +106,26 @@ def test_only_pages_that_changed_are_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match="cannot write"):
         write_changed([(tmp_path / "file" / "page.html", b"text")])
+
+
+def test_files_are_asked_for_as_others_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk slower than what makes the files: they do not wait in memory."""
+    written: list[Path] = []
+    waiting: list[int] = []
+
+    def slow(path: Path, _payload: bytes) -> None:
+        time.sleep(0.005)
+        written.append(path)
+
+    def made() -> Iterator[tuple[Path, bytes]]:
+        for number in range(200):
+            waiting.append(number - len(written))
+            yield tmp_path / f"{number}.html", b"page"
+
+    monkeypatch.setattr(artifacts, "write_whole", slow)
+    write_changed(made())
+    assert len(written) == 200
+    assert max(waiting) <= 3 * artifacts.WRITERS
 
 
 def test_pages_with_the_texts_of_another_version_are_not_written_again(report: Report, tmp_path: Path) -> None:  # noqa: F811
