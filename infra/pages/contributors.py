@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from royalty.infra.pages.case_rows import CaseRow, OptOutRow
 from royalty.infra.pages.interactions import PairRow
@@ -142,13 +142,34 @@ class ContributorPage:
     moved: tuple[str, ...] = ()
 
 
+Completed = Callable[[ContributorPage], ContributorPage]
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """Content of a row of the index.
+
+    Attributes:
+        file: the page of the contributor.
+        before: see `ContributorPage`.
+    """
+
+    file: str
+    row: ContributorRow
+    before: float | None
+
+
 def file_of(name: str) -> str:
     """Path of a contributor's page: the same in every run, and safe for any name."""
     return f"contributors/{hashlib.sha256(name.encode()).hexdigest()[:16]}.html"
 
 
+def as_it_is(page: ContributorPage) -> ContributorPage:
+    return page
+
+
 def render_pages(
-    pages: Sequence[ContributorPage],
+    pages: Iterable[ContributorPage],
     *,
     title: str,
     created_at: str,
@@ -161,19 +182,28 @@ def render_pages(
     language: Language,
     value: str = "shapley",
     cheap_pairs: bool = False,
-) -> dict[str, str]:
-    """Render the HTML files by name, the index first; all charts share one scale.
+    completed: Completed = as_it_is,
+) -> Iterator[tuple[str, str]]:
+    """Render the HTML files one after another, with their names, the index first; all charts share one scale.
 
     Args:
+        pages: they are read twice, and not held in memory: the first time for the scale and the index.
         utilities: of the models of nobody and of everybody.
         terms: sentences on how credit becomes amounts, in English; amounts are in the language of the pages.
         language: of the texts; what it knows of the terms, the remarks and the measured property is translated.
         value: see `royalty.infra.pages.report.Report`.
         cheap_pairs: see `royalty.infra.pages.interactions.Interactions`.
+        completed: adds to a page what the index does not show.
     """
     templates = environment(language)
     recorded = vars(templates.get_template("macros.html.j2").module)["recorded"]
-    ends = [end for page in pages for end in (page.row.ci_low, page.row.ci_high)]
+    entries: list[IndexRow] = []
+    part, pair = 0.0, 0.0
+    for page in pages:
+        entries.append(IndexRow(file_of(page.row.name), replace(page.row, strip=b""), page.before))
+        part = max([part, *(abs(tile.value) for tile in _part_tiles(page))])
+        pair = max([pair, *(pair.amount for pair in page.pairs or ())])
+    ends = [end for entry in entries for end in (entry.row.ci_low, entry.row.ci_high)]
     shared = {
         "title": title,
         "created_at": created_at,
@@ -191,17 +221,15 @@ def render_pages(
             name.removeprefix("tools_"): text for name, text in language.sentences.items() if name.startswith("tools_")
         },
         "axis": Axis.over([0.0, *ends]),
-        "decimals": decimals_of(max(abs(page.row.credit) for page in pages)),
-        "part_decimals": decimals_of(max((abs(tile.value) for tile in _part_tiles(pages)), default=0.0)),
-        "pair_decimals": decimals_of(max((pair.amount for page in pages for pair in page.pairs or ()), default=0.0)),
+        "decimals": decimals_of(max(abs(entry.row.credit) for entry in entries)),
+        "part_decimals": decimals_of(part),
+        "pair_decimals": decimals_of(pair),
     }
-    entries = [(file_of(page.row.name), page) for page in pages]
-    files = {INDEX: templates.get_template("index.html.j2").render(entries=entries, **shared)}
+    yield INDEX, templates.get_template("index.html.j2").render(entries=entries, **shared)
     template = templates.get_template("contributor.html.j2")
-    return files | {file: template.render(page=page, **shared) for file, page in entries}
-
-
-def _part_tiles(pages: Sequence[ContributorPage]) -> Iterator[PartTile]:
     for page in pages:
-        if page.parts:
-            yield from (*page.parts.highest, *page.parts.lowest)
+        yield file_of(page.row.name), template.render(page=completed(page), **shared)
+
+
+def _part_tiles(page: ContributorPage) -> tuple[PartTile, ...]:
+    return (*page.parts.highest, *page.parts.lowest) if page.parts else ()

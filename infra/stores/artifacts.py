@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TypeVar, cast
 
 from royalty.infra.errors import UserError
 
@@ -38,6 +39,9 @@ class ChangedArtifact(StoreError):
     def __reduce__(self) -> tuple[type[ChangedArtifact], tuple[str, str]]:
         return type(self), (str(self), self.now)
 
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 REMOTE = "royalty.infra.stores.remote_artifacts"
 """Imported by its name, so that keys of stages do not depend on the versions of S3 packages: they change no result."""
@@ -97,10 +101,12 @@ class ArtifactStore:
             write_whole(path, payload)
         return digest
 
-    def put_all(self, payloads: Iterable[bytes]) -> list[str]:
-        """Store payloads, several at a time, and return their digests."""
-        with ThreadPoolExecutor(WRITERS) as pool:
-            return list(pool.map(self.put, payloads))
+    def put_all(self, files: Iterable[tuple[str, bytes]]) -> dict[str, str]:
+        """Store payloads, several at a time, and return their digests by the names that they are given with.
+
+        Only some of the payloads are in memory at a time.
+        """
+        return dict(_several_at_once(lambda file: (file[0], self.put(file[1])), files))
 
     def put_pieces(self, pieces: Iterable[bytes]) -> str:
         """Store a payload that arrives in pieces, without holding all of it in memory; return its digest.
@@ -204,21 +210,37 @@ def write_whole(path: Path, payload: bytes) -> None:
         temporary.replace(path)
 
 
-def write_changed(files: Mapping[Path, bytes]) -> None:
+def write_changed(files: Iterable[tuple[Path, bytes]]) -> None:
     """Write the files that are not there yet as they are given, several at a time: the disk takes most of the time.
+
+    Only some of the payloads are in memory at a time.
 
     Raises:
         StoreError: as for `write_whole`.
     """
-    with ThreadPoolExecutor(WRITERS) as pool:
-        for _ in pool.map(_write_changed, files.items()):
-            pass
+    for _ in _several_at_once(_write_changed, files):
+        pass
 
 
 def _write_changed(file: tuple[Path, bytes]) -> None:
     path, payload = file
     if not (path.is_file() and path.read_bytes() == payload):
         write_whole(path, payload)
+
+
+def _several_at_once(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """The results in the order of the items, which are taken one by one as others are finished.
+
+    `Executor.map` takes all items at once.
+    """
+    started: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for item in items:
+            started.append(pool.submit(function, item))
+            if len(started) > 2 * WRITERS:
+                yield started.popleft().result()
+        while started:
+            yield started.popleft().result()
 
 
 @contextmanager

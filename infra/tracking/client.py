@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, suppress
 from functools import lru_cache
@@ -276,13 +276,14 @@ class Tracking:
     def table(self, run: str, table: pd.DataFrame, file: str) -> None:
         self.client.log_table(run, table, file)
 
-    def files(self, run: str, files: Mapping[str, bytes]) -> None:
-        """Log files by name, which may include folders, in one call."""
+    def files(self, run: str, files: Mapping[str, bytes | Iterable[bytes]]) -> None:
+        """Log files by name, which may include folders, in one call. A large one may be given in pieces."""
         with tempfile.TemporaryDirectory() as folder:
             for name, payload in files.items():
                 path = Path(folder, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(payload)
+                with path.open("wb") as stream:
+                    stream.writelines([payload] if isinstance(payload, bytes) else payload)
             self.client.log_artifacts(run, folder)
 
     def finish(self, run: str, ended: float | None = None) -> None:

@@ -41,6 +41,8 @@ from royalty.tasks.report.stages import RunStages
 
 STRIP = 8
 """Number of training images that the report shows for each contributor."""
+STRIPS = 1000
+"""Most contributors of whom the report shows images: those of highest credit."""
 LABELS = 100
 """Most labels of which the report shows an image."""
 GENERATED = 16
@@ -133,9 +135,7 @@ def _rows(
     held_out: Mapping[str, int],
 ) -> tuple[ContributorRow, ...]:
     rows, shares = [], {row["contributor"]: row["share"] for row in paid.rows}
-    for row in table.to_dict("records"):
-        member = train.contributors.index(row["contributor"])
-        items = np.flatnonzero(train.membership[:, member])[:STRIP]
+    for place, row in enumerate(table.to_dict("records")):
         settlement = paid.settlements.get(row["contributor"])  # None for a team, or if the payout was refused
         share = shares.get(row["contributor"]) or 0.0
         rows.append(
@@ -148,13 +148,18 @@ def _rows(
                 ci_high=row["ci_high"],
                 share=share,
                 amount=payout.formatted(settlement.amount) if settlement else "to its authors" if share else "none",
-                strip=sheet(train.images[items], STRIP),
+                strip=_strip(train, row["contributor"]) if place < STRIPS else b"",
                 held_out=held_out.get(row["contributor"]),
                 rank_best=row["rank_best"],
                 rank_worst=row["rank_worst"],
             )
         )
     return tuple(rows)
+
+
+def _strip(train: ImageSet, name: str) -> bytes:
+    items = np.flatnonzero(train.membership[:, train.contributors.index(name)])[:STRIP]
+    return sheet(train.images[items], STRIP)
 
 
 def _models(stages: RunStages) -> tuple[ModelRow, ...]:

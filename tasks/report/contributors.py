@@ -43,43 +43,34 @@ def compose_pages(
     background: Background,
     payout: PayoutConfig,
     language: Language,
-) -> list[ContributorPage]:
+) -> Iterator[ContributorPage]:
     """Compose the pages, one for each contributor, in the order of the report; `with_payments` adds what was paid."""
     settlements = stages.pay.outputs.settlements
-    rows = [
-        replace(row, amount=_amount(settlements.get(row.name), row.share, payout.currency, language))
-        for row in report.rows
-    ]
     remarks = adjustments(stages.pay.outputs, partial(language.money, currency=payout.currency))
     interactions = report.interactions
     earlier, valued = background.earlier, _valued(background)
     before, step = _earlier_credit(space, earlier), _step(space, earlier, stages)
     parts = parts_by_contributor(space, stages, background, payout.currency, language)
-    pages = []
-    for row in rows:
-        then = before.get(row.name)
-        changes = tuple(_changes(row, then, earlier, language)) if earlier and then else None
-        pages.append(
-            ContributorPage(
-                row=row,
-                among=len(rows),
-                remarks=remarks.get(row.name, ()),
-                refusal=stages.pay.outputs.refusal,
-                values=valued(row.name),
-                history=(),
-                before=then.credit if then else None,
-                since=earlier.created_at if earlier and then else None,
-                changes=changes,
-                moved=tuple(step.causes(row.name, language)) if step else (),
-                pairs=interactions.of(row.name) if interactions and not interactions.omitted else None,
-                cases=case_rows(background.cases, [row.name]),
-                optouts=tuple(
-                    OptOutRow.of(each) for each in background.optouts if each.contributor in people([row.name])
-                ),
-                parts=parts.get(row.name),
-            )
+    for reported in report.rows:
+        name, then = reported.name, before.get(reported.name)
+        amount = _amount(settlements.get(name), reported.share, payout.currency, language)
+        row = replace(reported, amount=amount, strip=b"")  # the report alone shows the strip
+        yield ContributorPage(
+            row=row,
+            among=len(report.rows),
+            remarks=remarks.get(name, ()),
+            refusal=stages.pay.outputs.refusal,
+            values=valued(name),
+            history=(),
+            before=then.credit if then else None,
+            since=earlier.created_at if earlier and then else None,
+            changes=tuple(_changes(row, then, earlier, language)) if earlier and then else None,
+            moved=tuple(step.causes(name, language)) if step else (),
+            pairs=interactions.of(name) if interactions and not interactions.omitted else None,
+            cases=case_rows(background.cases, [name]),
+            optouts=tuple(OptOutRow.of(each) for each in background.optouts if each.contributor in people([name])),
+            parts=parts(name),
         )
-    return pages
 
 
 def _valued(background: Background) -> Callable[[str], tuple[ImageValues, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -25,13 +25,22 @@ SHOWN, LOWEST_SHOWN = 12, 6
 
 def parts_by_contributor(
     space: Workspace, stages: RunStages, background: Background, currency: str, language: Language
-) -> dict[str, PartsOfImages]:
-    """Divided credit by contributor; empty if the run divided none."""
-    if stages.images is None:
-        return {}
+) -> Callable[[str], PartsOfImages | None]:
+    """Divided credit of a contributor by name; None if the run divided none.
+
+    The images are encoded when they are asked for.
+    """
+    divided = stages.images
+    if divided is None:
+        return lambda _: None
     position = {identity: place for place, identity in enumerate(background.train.ids)}
-    found = {}
-    for name, rows in _divided(space, stages.images, stages):
+    table = load_table(space, divided.outputs.table)
+    places = table.groupby("contributor", sort=False).indices
+
+    def parts(name: str) -> PartsOfImages | None:
+        if name not in places:
+            return None
+        rows = _divided(name, table.iloc[places[name]], stages)
         files = background.files.get(name, {})
         tiles = tuple(
             PartTile(
@@ -47,14 +56,15 @@ def parts_by_contributor(
             for row in rows[(rows["place"] <= SHOWN) | (rows["place"] > len(rows) - LOWEST_SHOWN)].to_dict("records")
         )
         highest = len(tiles) if len(tiles) == len(rows) else SHOWN
-        found[name] = PartsOfImages(
+        return PartsOfImages(
             images=len(rows),
-            references=stages.images.outputs.compared[name],
-            legible=bool(stages.images.inputs.classifier),
+            references=divided.outputs.compared[name],
+            legible=bool(divided.inputs.classifier),
             highest=tiles[:highest],
             lowest=tiles[highest:],
         )
-    return found
+
+    return parts
 
 
 def image_credit_table(
@@ -62,8 +72,9 @@ def image_credit_table(
 ) -> bytes:
     """All parts as CSV, with file names, and with amounts where the contributor is paid or would be."""
     tables = []
-    for name, rows in _divided(space, divided, stages):
-        files = background.files.get(name, {})
+    for name, group in load_table(space, divided.outputs.table).groupby("contributor", sort=False):
+        rows = _divided(str(name), group, stages)
+        files = background.files.get(str(name), {})
         money = [str(payout.major_units(int(part))) for part in rows.get("minor_units", ())]
         tables.append(
             rows.assign(
@@ -75,11 +86,10 @@ def image_credit_table(
     return csv_bytes(pd.concat(tables, ignore_index=True))
 
 
-def _divided(space: Workspace, divided: ImageCredited, stages: RunStages) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The images of each contributor by share, with `place`, and `minor_units` if the division pays the contributor."""
-    for name, group in load_table(space, divided.outputs.table).groupby("contributor", sort=False):
-        rows = group.assign(place=range(1, len(group) + 1))
-        settlement = stages.pay.outputs.settlements.get(str(name))
-        if settlement is not None and settlement.amount > 0:
-            rows["minor_units"] = whole_parts(settlement.amount, rows["share"].tolist())
-        yield str(name), rows
+def _divided(name: str, images: pd.DataFrame, stages: RunStages) -> pd.DataFrame:
+    """A contributor's images by share, with `place`, and `minor_units` if the division pays the contributor."""
+    rows = images.assign(place=range(1, len(images) + 1))
+    settlement = stages.pay.outputs.settlements.get(name)
+    if settlement is not None and settlement.amount > 0:
+        rows["minor_units"] = whole_parts(settlement.amount, rows["share"].tolist())
+    return rows

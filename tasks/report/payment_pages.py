@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import reduce
+from itertools import chain
+from pathlib import Path
 
 import pandas as pd
 from prefect.cache_policies import NO_CACHE
@@ -14,7 +17,7 @@ from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.cells import csv_bytes
 from royalty.infra.pages.combined import REPORT as REPORT_PAGE
 from royalty.infra.pages.combined import combined
-from royalty.infra.pages.contributors import HistoryRow
+from royalty.infra.pages.contributors import ContributorPage, HistoryRow
 from royalty.infra.pages.language import Language
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import StoreError, write_changed
@@ -71,7 +74,7 @@ def with_payments(space: Workspace, contents: Contents, division: Paid, statemen
     """
     table = division.inputs.table
     holds, uses = statement_of(statements, division), uses_of(space, statements)
-    names = {page.row.name for page in contents.contributors}
+    names = {row.name for row in contents.report.rows}
     moved = [_named(posted) for posted in statements]
     credits = {
         posted.valuation: _credits(space, posted.valuation, uses)
@@ -79,7 +82,7 @@ def with_payments(space: Workspace, contents: Contents, division: Paid, statemen
         if named & names or posted.pool == division.inputs.pool
     }
     steps = steps_of(space, division.inputs.pool, statements)
-    history = _histories(names, statements, moved, credits, uses, steps, contents.language)
+    history = _histories(statements, moved, credits, uses, steps, contents.language)
     report = replace(
         contents.report,
         statement=holds.id if holds else None,
@@ -91,16 +94,16 @@ def with_payments(space: Workspace, contents: Contents, division: Paid, statemen
         for posted in statements
         if credit_behind(posted, uses) == table and posted.active and posted is not holds
     ]
-    pages = (
-        replace(
+
+    def completed(page: ContributorPage) -> ContributorPage:
+        return replace(
             page,
             proposed=holds is None and page.refusal is None,
             received=_received(page.row.name, other, contents.language),
-            history=tuple(history[page.row.name]),
+            history=tuple(history(page.row.name)),
         )
-        for page in contents.contributors
-    )
-    return replace(contents, report=report, contributors=tuple(pages))
+
+    return replace(contents, report=report, completed=completed)
 
 
 def payout_table(division: Paid, statements: Sequence[Posted]) -> bytes:
@@ -147,23 +150,38 @@ def write_again(space: Workspace, name: str, reported: Reported, division: Paid,
     Raises:
         StoreError, OSError, ValidationError: a part of them is missing or of an earlier version, or MLflow refused.
     """
-    contents = Contents.from_bytes(space.artifacts.get(reported.outputs.contents))
+    contents = Contents.open(space.artifacts.verified(reported.outputs.contents))
     gallery = KeptGallery.of_credit(space, reported.inputs.stages[CREDIT.name])
     contents = with_payments(space, contents, division, statements)
     pages = (gallery.shown_in(contents) if gallery else contents).render()
-    table = {PAYOUT: payout_table(division, statements)}
+    table = payout_table(division, statements)
     folder = space.root / "runs" / name
-    together = pages | beside(gallery)
-    files = {folder / file: html.encode() for file, html in together.items()}
-    files |= {folder / file: payload for file, payload in table.items()}
-    if all(file.is_file() and file.read_bytes() == payload for file, payload in files.items()):
-        return  # so MLflow has them too, which takes them first
-    if (track := TRACK.kept(space, reported.inputs.stages[TRACK.name])) is not None:
-        _log_again(track.outputs.run, table | {REPORT_PAGE: combined(together).encode()})
-    write_changed(files)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as made:
+        files = {
+            file: _as_given(folder / file, Path(made, file), text.encode())
+            for file, text in chain(pages, beside(gallery).items())
+        }
+        payout = _as_given(folder / PAYOUT, Path(made, PAYOUT), table)
+        changed = {folder / file: path for file, path in {**files, PAYOUT: payout}.items() if path != folder / file}
+        if not changed:
+            return  # so MLflow has them too, which takes them first
+        if (track := TRACK.kept(space, reported.inputs.stages[TRACK.name])) is not None:
+            together = combined((file, path.read_bytes().decode()) for file, path in files.items())
+            _log_again(track.outputs.run, {PAYOUT: table, REPORT_PAGE: map(str.encode, together)})
+        write_changed((file, path.read_bytes()) for file, path in changed.items())
 
 
-def _log_again(run: str, files: Mapping[str, bytes]) -> None:
+def _as_given(file: Path, new: Path, payload: bytes) -> Path:
+    """The file, if it has this content, or else a new one that has it."""
+    if file.is_file() and file.read_bytes() == payload:
+        return file
+    new.parent.mkdir(exist_ok=True)
+    new.write_bytes(payload)
+    return new
+
+
+def _log_again(run: str, files: Mapping[str, bytes | Iterable[bytes]]) -> None:
     from mlflow.exceptions import MlflowException  # takes seconds to import
 
     from royalty.infra.tracking.client import open_tracking
@@ -191,39 +209,41 @@ def _named(posted: Posted) -> set[str]:
 
 
 def _histories(
-    names: Set[str],
     statements: Sequence[Posted],
     moved: Sequence[Set[str]],
     credits: Mapping[str, Mapping[str, float]],
     uses: Uses,
     steps: Mapping[str, Step],
     language: Language,
-) -> dict[str, list[HistoryRow]]:
-    """The history of each contributor, oldest first. A statement with a step is in all of them.
+) -> Callable[[str], Iterator[HistoryRow]]:
+    """The history of a contributor by name, oldest first. A statement with a step is in all of them.
 
     Args:
         moved: the contributors that each statement names.
         steps: what moved until statements of the pool, by their id.
     """
-    divided = set()
-    histories: dict[str, list[HistoryRow]] = {name: [] for name in names}
-    for posted, named in zip(statements, moved, strict=True):
-        pool, kind = (posted.pool, posted.period), posted.kind
-        if kind == "division":
-            kind = "replacement" if pool in divided else kind
+    divided, kinds = set(), []
+    for posted in statements:
+        pool = posted.pool, posted.period
+        kinds.append("replacement" if posted.kind == "division" and pool in divided else posted.kind)
+        if posted.kind == "division":
             divided.add(pool)
-        step = steps.get(posted.id)
-        for name in named & names if step is None else names:
+
+    def history(name: str) -> Iterator[HistoryRow]:
+        for posted, named, kind in zip(statements, moved, kinds, strict=True):
+            step = steps.get(posted.id)
+            if step is None and name not in named:
+                continue
             known = credits[posted.valuation]
             uncredited = bool(known) and name not in known
             amounts = [*_amounts(name, posted, language), *_parts(name, posted, uses, language)]
             amount = ", ".join(amounts) or language.text("none")
             reasons = tuple(step.reasons(name, language, named=name in named)) if step else ()
-            row = HistoryRow(
+            yield HistoryRow(
                 pool_of(posted), posted.created_at, kind, known.get(name), amount, posted.active, reasons, uncredited
             )
-            histories[name].append(row)
-    return histories
+
+    return history
 
 
 def _amounts(name: str, posted: Posted, language: Language) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 
 from prefect.cache_policies import NO_CACHE
 
@@ -66,22 +67,24 @@ def write_report(
         money = partial(language.money, currency=config.payout.currency)
         table = load_table(space, stages.credit.outputs.table)
         terms = tuple(policy_sentences(stages.pay, config.payout, table, money))
-        contents = Contents(report, tuple(contributors), money(config.payout.minor_units), terms, language)
+        composed = Contents(report, contributors, money(config.payout.minor_units), terms, language)
+        kept = space.artifacts.put_pieces(composed.pieces())
+        contents = Contents.open(space.artifacts.verified(kept))
         shown = with_payments(space, contents, stages.pay.stage, background.statements)
         shown = gallery.shown_in(shown) if gallery else shown
-        rendered = shown.render()
-        digests = space.artifacts.put_all(html.encode() for html in rendered.values())
-        pages = dict(zip(rendered, digests, strict=True))
+        pages = space.artifacts.put_all((file, html.encode()) for file, html in shown.render())
+        stored = ((file, space.artifacts.get(digest).decode()) for file, digest in pages.items())
+        together = combined(chain(stored, beside(gallery).items()))
         tracking, run = open_tracking(settings()), stages.logged_run.outputs.run
-        tracking.files(run, tables | {REPORT_PAGE: combined(rendered | beside(gallery)).encode()})
+        tracking.files(run, {**tables, REPORT_PAGE: map(str.encode, together)})
         tracking.finish(run)
-        return ReportOutputs(pages[REPORT_PAGE], pages, space.artifacts.put(contents.to_bytes()))
+        return ReportOutputs(pages[REPORT_PAGE], pages, kept)
 
     written = run_here(REPORT, inputs, compute)
     folder = space.root / "runs" / name
-    pages = {file: space.artifacts.get(digest) for file, digest in written.outputs.pages.items()}
-    linked = {file: html.encode() for file, html in beside(gallery).items()}
-    write_changed({folder / file: payload for file, payload in {**tables, **pages, **linked}.items()})
+    pages = ((file, space.artifacts.get(digest)) for file, digest in written.outputs.pages.items())
+    linked = ((file, html.encode()) for file, html in beside(gallery).items())
+    write_changed((folder / file, payload) for file, payload in chain(tables.items(), pages, linked))
     show_in_prefect(name, config.payout, stages.pay, folder, stages.logged_run)
     return WrittenReport(str(folder), written)
 

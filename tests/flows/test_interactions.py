@@ -84,9 +84,9 @@ def test_pages_say_that_pairs_are_of_the_cheap_models(report: Report) -> None:  
     page = ContributorPage(report.rows[0], 3, (), None, (), (), None, None, None, pairs=section.of("bob"))
     contents = Contents(replace(report, interactions=section), (page,), "1", (), shipped_language("en"))
     sentence = "This was measured by the cheap models of coalitions"
-    assert sentence in contents.render()[file_of("ann")]
+    assert sentence in dict(contents.render())[file_of("ann")]
     plain = replace(contents, report=report)
-    assert sentence not in plain.render()[file_of("ann")]
+    assert sentence not in dict(plain.render())[file_of("ann")]
 
 
 def test_an_amortized_model_tells_nothing_of_pairs() -> None:

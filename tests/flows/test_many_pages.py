@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
+import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,15 +19,23 @@ from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.contributors import ImageValues
 from royalty.infra.pages.language import Language, shipped_language
 from royalty.infra.pages.report import Report
+from royalty.infra.stores import artifacts
 from royalty.infra.stores.artifacts import StoreError, write_changed
+from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.pay.stages import PayOutputs
+from royalty.tasks.report import composing
 from royalty.tasks.report.background import Valuation
 from royalty.tasks.report.contents import Contents
 from royalty.tasks.report.contributors import TILES, _valued
 from royalty.tasks.report.payment_pages import _histories
+from tests.benchmarks import many_pages
+from tests.benchmarks.many_pages import ContributorPages, contents_of, write_pages
 from tests.infra.test_report import report  # noqa: F401  a fixture
 
 PEOPLE = ("ann", "bob", "cy", "dee")
 IMAGES = 60
+PER_CONTRIBUTOR = 16_000
+"""Most bytes of memory that writing pages takes for each contributor more."""
 
 
 @pytest.fixture
@@ -71,37 +82,88 @@ def test_histories_name_who_a_statement_moves_money_of() -> None:
     )
     again = replace(plain, active=True, paid={"ann": 100}, held={"cy": 7})
     moved = [{*posted.paid, *posted.held} for posted in (plain, again)]
-    rows = _histories(
-        {"ann", "cy", "dee"}, (plain, again), moved, {"table": {"ann": 0.5}}, {}, {}, shipped_language("de")
-    )
+    history = _histories((plain, again), moved, {"table": {"ann": 0.5}}, {}, {}, shipped_language("de"))
+    rows = {name: [*history(name)] for name in PEOPLE}
     assert [(row.kind, row.active, row.credit) for row in rows["ann"]] == [
         ("division", False, 0.5),
         ("replacement", True, 0.5),
     ]
     assert [(row.kind, row.amount) for row in rows["cy"]] == [("replacement", "0,07\xa0€ zurückgehalten")]
     assert rows["dee"] == []
-    assert "bob" not in rows
+    assert [(row.kind, row.amount) for row in rows["bob"]] == [("division", "0,50\xa0€")]
 
 
 def test_only_pages_that_changed_are_written(tmp_path: Path) -> None:
     files = {tmp_path / "pages" / f"{number}.html": str(number).encode() for number in range(40)}
-    write_changed(files)
+    write_changed(files.items())
     for path in files:
         os.utime(path, (1, 1))
     changed = next(iter(files))
-    write_changed({**files, changed: b"new"})
+    write_changed({**files, changed: b"new"}.items())
     assert changed.read_bytes() == b"new"
     assert [path for path in files if path.stat().st_mtime != 1] == [changed]
     assert sorted(tmp_path.rglob("*")) == sorted([tmp_path / "pages", *files])
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match="cannot write"):
-        write_changed({tmp_path / "file" / "page.html": b"text"})
+        write_changed([(tmp_path / "file" / "page.html", b"text")])
 
 
-def test_pages_with_the_texts_of_another_version_are_not_written_again(report: Report) -> None:  # noqa: F811
-    english = shipped_language("en")
-    kept = Contents(report, (), "€1.00", (), english)
-    assert Contents.from_bytes(kept.to_bytes()) == kept
+def test_files_are_asked_for_as_others_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk slower than what makes the files: they do not wait in memory."""
+    written: list[Path] = []
+    waiting: list[int] = []
+
+    def slow(path: Path, _payload: bytes) -> None:
+        time.sleep(0.005)
+        written.append(path)
+
+    def made() -> Iterator[tuple[Path, bytes]]:
+        for number in range(200):
+            waiting.append(number - len(written))
+            yield tmp_path / f"{number}.html", b"page"
+
+    monkeypatch.setattr(artifacts, "write_whole", slow)
+    write_changed(made())
+    assert len(written) == 200
+    assert max(waiting) <= 3 * artifacts.WRITERS
+
+
+def test_pages_with_the_texts_of_another_version_are_not_written_again(report: Report, tmp_path: Path) -> None:  # noqa: F811
+    english, file = shipped_language("en"), tmp_path / "contents"
+    made = Contents(report, tuple(ContributorPages(3)), "€1.00", (), english)
+    file.write_bytes(b"".join(made.pieces()))
+    kept = Contents.open(file)
+    assert replace(kept, contributors=tuple(kept.contributors)) == made
     old = Language("en", {name: text for name, text in english.sentences.items() if name != "moved"})
+    file.write_bytes(b"".join(replace(made, language=old).pieces()))
     with pytest.raises(StoreError, match="another version of Royalty wrote them"):
-        Contents.from_bytes(replace(kept, language=old).to_bytes())
+        Contents.open(file)
+
+
+def test_pages_are_made_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What each contributor more takes is a row of the index and of the report, and no page and no image."""
+    monkeypatch.setattr(many_pages, "STRIPS", 10)
+
+    def peak(number: int) -> int:
+        contents = contents_of(number)
+        tracemalloc.start()
+        written = write_pages(contents, tmp_path / str(number))
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert written == number + 2
+        return most
+
+    peak(1)  # templates are compiled
+    few, many = peak(20), peak(80)
+    assert (many - few) / 60 < PER_CONTRIBUTOR
+
+
+def test_a_report_of_many_shows_images_of_some(background: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composing, "STRIPS", 2)
+    table = pd.DataFrame(
+        {"contributor": PEOPLE, "items": 1, "credit": 1.0, "stderr": 0.0, "ci_low": 0.0, "ci_high": 2.0}
+    )
+    table = table.assign(rank_best=1, rank_worst=4)
+    rows = composing._rows(table, background.train, PayoutConfig(), PayOutputs("none", {}, 0, "", []), {})
+    assert [row.name for row in rows if row.strip] == ["ann", "bob"]
+    assert [row.name for row in rows] == [*PEOPLE]

@@ -103,7 +103,8 @@ def test_statements_are_compared_with_those_of_their_period_or_pool(monkeypatch:
     assert (steps["6"].before, steps["6"].now) == (NOW, None)
     named = [set(posted.paid) for posted in statements]
     credits = {table: {"ann": 0.5} for table in ("t1", "t2", "use")}
-    rows = _histories({"ann", "dee"}, statements, named, credits, {}, steps, ENGLISH)
+    history = _histories(statements, named, credits, {}, steps, ENGLISH)
+    rows = {name: [*history(name)] for name in ("ann", "dee")}
     assert [len(row.moved) > 0 for row in rows["ann"]] == [True, True, False, True, False, True]
     assert [row.amount for row in rows["dee"]] == ["none"] * 4, "not named, and yet a row"
     assert [row.uncredited for row in (rows["ann"][0], rows["dee"][0])] == [False, True]

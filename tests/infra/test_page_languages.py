@@ -78,10 +78,10 @@ def pages_in(language: Language) -> dict[str, str]:
 
 
 def _rendered(pages: list[ContributorPage], language: Language, value: str) -> dict[str, str]:
-    return render_pages(
+    return dict(render_pages(
         pages, title="T", created_at="2030-01-02T03:04+00:00", utility_name="U", utility_meaning="M",
         utilities=(1.0, 3.0), level="95", pool="10", terms=("P",), language=language, value=value,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def words_of(html: str) -> str:
@@ -135,7 +135,7 @@ def test_numbers_and_dates_are_written_as_in_the_language() -> None:
 
 def test_one_file_of_all_pages_keeps_the_language_of_each() -> None:
     report = '<html lang="en">\n<style></style><body>report</body></html>'
-    together = combined({"report.html": report, **pages_in(shipped_language("de"))})
+    together = "".join(combined({"report.html": report, **pages_in(shipped_language("de"))}.items()))
     assert 'id="page-report" lang="en">' in together
     assert re.search(r'id="page-index" lang="de" dir="ltr" data-texts=', together)
 

@@ -77,7 +77,7 @@ def pages(report: Report) -> dict[str, str]:  # noqa: F811
 
 def rendered(composed: Sequence[ContributorPage], report: Report, value: str = "shapley") -> dict[str, str]:  # noqa: F811
     """Pages of contributors, by their file, for two models that are two points apart."""
-    return render_pages(
+    made = render_pages(
         composed,
         title="demo",
         created_at=report.created_at,
@@ -90,6 +90,7 @@ def rendered(composed: Sequence[ContributorPage], report: Report, value: str = "
         language=shipped_language("en"),
         value=value,
     )
+    return dict(made)
 
 
 def test_a_page_accounts_for_every_image_and_every_number(pages: dict[str, str], report: Report) -> None:  # noqa: F811

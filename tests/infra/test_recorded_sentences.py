@@ -96,11 +96,11 @@ def pages_of(name: str, language: Language) -> str:
     """A page with all recorded sentences, and the index."""
     page = replace(PAGE, remarks=all_remarks())
     chosen = chosen_property(name)
-    pages = render_pages(
+    pages = dict(render_pages(
         [page], title="T", created_at="2030-01-02T03:04+00:00", utility_name=chosen.title,
         utility_meaning=chosen.known.meaning, utilities=(1.0, 3.0), level="95", pool="10", terms=all_terms(),
         language=language,
-    )  # fmt: skip
+    ))  # fmt: skip
     return " ".join(pages[file] for file in ("index.html", file_of("ZOE")))
 
 
