@@ -41,13 +41,17 @@ def another_process(engine: Engine, write: Any) -> Iterator[list[str]]:
         other.dispose()
 
 
-@pytest.fixture
-def paid(ledger: Ledger, tmp_path: Path) -> Ledger:
-    """A signed ledger in which a run was paid."""
-    ledger.witness = Notary(tmp_path / "audit")
+def signed(ledger: Ledger, folder: Path) -> Ledger:
+    """The ledger with a key and a run that was paid."""
+    ledger.witness = Notary(folder / "audit")
     evidence = computed(ledger)
     ledger.post("may", euros("v1", {"ann": 60}, evidence=evidence, source="digits"))
     return ledger
+
+
+@pytest.fixture
+def paid(ledger: Ledger, tmp_path: Path) -> Ledger:
+    return signed(ledger, tmp_path)
 
 
 def runs(ledger: Ledger) -> Any:
@@ -93,9 +97,10 @@ def test_acts_are_read_while_others_are_recorded(paid: Ledger) -> None:
     assert len(acts.all()) == 1 + len(preceded)
 
 
-def test_a_pool_is_paid_while_runs_go_on(paid: Ledger) -> None:
-    if paid.engine.dialect.name == "sqlite":
-        pytest.skip("SQLite has one writer: runs wait for a posting")
+@pytest.mark.postgres
+def test_a_pool_is_paid_while_runs_go_on(postgres_url: str, tmp_path: Path) -> None:
+    """On SQLite, which has one writer, runs wait for a posting."""
+    paid = signed(Ledger(open_database(postgres_url)), tmp_path)
     with another_process(paid.engine, runs(paid)) as preceded:
         paid.post("june", euros("v1", {"ann": 60}))
     assert len(preceded) > 5
