@@ -243,6 +243,11 @@ class PayoutConfig(StageConfig):
     withholding: WithholdingConfig = WithholdingConfig()
     conversion: ConversionConfig | None = None
 
+    @field_validator("payees")
+    @classmethod
+    def _from_here(cls, payees: Path | None) -> Path | None:
+        return payees and payees.absolute()
+
     @field_validator("currency")
     @classmethod
     def _known_currency(cls, currency: str) -> str:

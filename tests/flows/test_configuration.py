@@ -231,3 +231,17 @@ def test_a_name_stands_for_what_it_did_before_there_was_a_setting(tmp_path: Path
     with pytest.raises(ConfigConflict, match=r"generator\.gpus: was 1, is now 2"):
         runs.claim_name("kept", other.claimed(), CreditConfig.reread)
     assert CreditConfig.reread({"generator": {"kind": "gone"}}) == {"generator": {"kind": "gone"}}
+
+
+def test_a_name_with_a_relative_file_of_payees_stands_for_the_file_that_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier versions claimed the path as it was written, and looked it up from the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kept.yaml").write_text("data: {source: digits}\npayout: {payees: c.csv}\n")
+    config = load_config(tmp_path / "kept.yaml")
+    earlier = config.claimed()
+    earlier["payout"]["payees"] = "c.csv"
+    runs = RunStore(open_database(f"sqlite:///{tmp_path / 'royalty.db'}"))
+    runs.claim_name("kept", earlier)
+    runs.claim_name("kept", config.claimed(), CreditConfig.reread)
