@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.estimator_checks import check_estimator
 
 import royalty
 from royalty.models.base.errors import InputError
@@ -48,3 +49,20 @@ def test_parameters_are_got_set_and_cloned_and_fitting_comes_first(estimator: ro
         clone(fitted).fit(np.zeros(4), [0, 0, 1, 1])
     with pytest.raises(InputError, match="at least one item"):
         clone(fitted).fit(np.zeros((0, 2)), [])
+
+
+def test_valuers_pass_scikit_learns_own_checks() -> None:
+    words = "the error is raised, in the words of this package"
+    company = "scored without labels after being fitted with them; and a value depends on the items it is scored with"
+    expected = {
+        "check_complex_data": words,
+        "check_dtype_object": words,
+        "check_estimators_empty_data_messages": words,
+        "check_estimators_nan_inf": words,
+        "check_methods_sample_order_invariance": company,
+        "check_methods_subset_invariance": company,
+    }
+    for valuer in (royalty.LavaValuer(), royalty.SavaValuer()):
+        results = check_estimator(valuer, expected_failed_checks=expected, on_skip=None)
+        assert {each["check_name"] for each in results if each["status"] == "xfail"} == set(expected)
+        assert sum(each["status"] == "passed" for each in results) > 30
