@@ -16,6 +16,7 @@ from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
 from royalty.tasks.config.distance import DistanceConfig
 from royalty.tasks.items.distance import measure_distance, write_distance
+from royalty.tasks.items.valuing import check_solver_installed
 from royalty.tasks.stages.weights import check_weights
 
 
@@ -62,6 +63,7 @@ def distance(config: DistanceConfig | dict[str, Any] | str) -> DistanceResult:
     config = as_distance_config(config)
     check_home(settings())
     check_weights(config.encoding.entries)
+    check_solver_installed(config.solver, "solver")
     sides, notes = read_sides(config.first, config.second, config.encoding, config.seed, config.policy)
     measured = measure_distance(config, sides)
     published = write_distance(config, sides, measured, notes)

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from royalty.models.base.choices import SolverName
 from royalty.models.valuation.costs import Cost
 from royalty.models.valuation.memory import check_fits
 from royalty.models.valuation.transport import NotConverged, Transport, solve_transport
@@ -23,6 +24,11 @@ PASSES = 32
 
 COPIES = 4
 """Tables of the size of the cost that exist at the same time: the cost, its transpose, and intermediate results."""
+
+
+def solver_of(name: SolverName) -> Callable[..., Transport]:
+    """The function of this solver; both take the arguments of `royalty.models.valuation.transport.solve_transport`."""
+    return solve_by_geomloss if name == "geomloss" else solve_transport
 
 
 def solve_by_geomloss(

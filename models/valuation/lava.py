@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike
 from royalty.models.base.arrays import as_device, as_features, as_labels
 from royalty.models.base.choices import SolverName
 from royalty.models.base.errors import InputError
-from royalty.models.valuation.geomloss_transport import solve_by_geomloss
+from royalty.models.valuation.geomloss_transport import solver_of
 from royalty.models.valuation.ground import Batch, Ground, Options, chunks, survey
 from royalty.models.valuation.items import ItemValues
-from royalty.models.valuation.transport import Transport, solve_transport
+from royalty.models.valuation.transport import Transport
 
 MAX_ITERATIONS = 500
 
@@ -196,7 +196,7 @@ def _solve(
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Ground, Transport]:
     ground = survey(chunks(*train), val, options, device=device)
-    solve = solve_by_geomloss if options.solver == "geomloss" else solve_transport
+    solve = solver_of(options.solver)
     transport = solve(
         ground.cost(train, val, device),
         np.full(len(train[0]), 1 / len(train[0])),

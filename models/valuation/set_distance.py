@@ -20,12 +20,14 @@ from numpy.typing import ArrayLike
 
 from royalty.models.base.arrays import as_device, as_features, as_labels, as_seed, as_whole
 from royalty.models.base.checks import check_features, check_labels
+from royalty.models.base.choices import SolverName
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.content import Sample, content_keys, sampled, with_labels
 from royalty.models.valuation.costs import PointCost
+from royalty.models.valuation.geomloss_transport import solver_of
 from royalty.models.valuation.ground import SCALE_SAMPLE, Options, deviation, label_distances, one_thread
 from royalty.models.valuation.lava import MAX_ITERATIONS
-from royalty.models.valuation.transport import Transport, solve_transport
+from royalty.models.valuation.transport import Transport
 
 CLASS_SAMPLE = 500
 """Largest number of distinct items of a label, in each set, that label distances are computed from."""
@@ -94,6 +96,7 @@ def set_distance(
     max_iterations: int = MAX_ITERATIONS,
     divisions: int = 1,
     seed: int = 0,
+    solver: SolverName = "royalty",
     device: torch.device | str | None = None,
 ) -> SetDistance:
     """Compute the debiased class-wise Wasserstein distance of two sets, and the part of each item of the first.
@@ -114,6 +117,7 @@ def set_distance(
         divisions: number of random divisions that `chance` is the mean of; each takes as long as the distance itself.
         seed: of the divisions, and of the samples, of at most 500 distinct items of a label and 1,000 of a set, that
             label distances and the scale are computed from. Equal sets have equal samples.
+        solver: `royalty`, or `geomloss`: see `royalty.lava_values`.
         device: where the cost is computed, such as `"cuda"`; the CPU by default.
 
     Returns:
@@ -121,7 +125,8 @@ def set_distance(
         distance; and diagnostics.
 
     Raises:
-        InputError: invalid features or labels (see `royalty.models.base.checks`); options out of range, or no device.
+        InputError: invalid features or labels (see `royalty.models.base.checks`); options out of range; a solver that
+            is not installed, or costs that do not fit in memory with `geomloss`; no device.
         NotConverged: the tolerance was not reached.
 
     Examples:
@@ -134,7 +139,7 @@ def set_distance(
         >>> int(apart.parts.argmax())
         2
     """
-    options = Options(label_weight, feature_weight, epsilon, tolerance, max_iterations)
+    options = Options(label_weight, feature_weight, epsilon, tolerance, max_iterations, solver)
     first, second = as_features(first_features, "first_features"), as_features(second_features, "second_features")
     labels = as_labels(first_labels, "first_labels"), as_labels(second_labels, "second_labels")
     check_features(first, second, title="the other set's", first_title="the first set's")
@@ -225,7 +230,8 @@ def _transport(
         scale=scale,
         device=device,
     )
-    return solve_transport(
+    solve = solver_of(options.solver)
+    return solve(
         cost,
         *(np.full(count, 1 / count) for count in cost.shape),
         epsilon=options.epsilon * scale,

@@ -19,6 +19,7 @@ from royalty.models.valuation.items import ItemValues
 from royalty.models.valuation.kairos import kairos_values
 from royalty.models.valuation.knn_shapley import knn_shapley_values
 from royalty.models.valuation.lava import lava_values
+from royalty.models.valuation.pruning_baselines import cluster_centre_values, el2n_window_values
 from royalty.models.valuation.sava import batchwise_lava_values, sava_values
 from royalty.models.valuation.training_baselines import confident_learning_values, out_of_bag_values
 from royalty.tasks.config.detection import DetectionSettings, Looking
@@ -55,7 +56,9 @@ def method_of(settings: DetectionSettings, name: Looking) -> ValuationMethod:
         "knn-shapley": lambda *sides: knn_shapley_values(*sides, k=valuing.neighbours),
         "confidence": lambda *sides: confidence_values(*sides, seed=seed),
         "prototype": lambda *sides: prototype_values(*sides),
+        "cluster-centre": lambda *sides: cluster_centre_values(*sides, seed=seed),
         "el2n": lambda *sides: el2n_values(*sides, seed=seed),
+        "el2n-window": lambda *sides: el2n_window_values(*sides, seed=seed),
         "tracin": lambda *sides: tracin_values(*sides, seed=seed),
         "influence": lambda *sides: influence_values(*sides),
         "data-oob": lambda *sides: out_of_bag_values(*sides, seed=seed),

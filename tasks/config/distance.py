@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from royalty.models.base.choices import SolverName
 from royalty.tasks.config.base import RunName, StageConfig
 from royalty.tasks.config.encoding import FeatureEncoding
 from royalty.tasks.config.sources import TrainingItems
@@ -20,6 +21,7 @@ class DistanceSettings(StageConfig):
     feature_weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     tolerance: Annotated[float, Field(gt=0, lt=2)] = 1e-3
+    solver: SolverName = "royalty"
     divisions: Annotated[int, Field(ge=0)] = 1
     seed: Annotated[int, Field(ge=0)] = 0
 

@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from royalty.infra.processes.workers import Deferred
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_place, open_workspace
+from royalty.models.base.choices import SolverName
 from royalty.models.base.errors import InputError
 from royalty.models.base.optional import check_installed
 from royalty.tasks.config.values import ValueConfig, ValueSettings
@@ -132,14 +133,18 @@ def check_incremental(config: ValueConfig, incremental: bool) -> None:
 
 def check_solver(config: ValueConfig) -> None:
     """Check, before any work, that the solver is installed, and is one of the method."""
-    if config.valuing.solver == "royalty":
-        return
-    if config.method != "lava":
+    if config.valuing.solver != "royalty" and config.method != "lava":
         raise InputError(
             f"`valuing.solver: {config.valuing.solver}` solves the transport of LAVA; {config.method} has none. Leave "
             "it out, or use `lava`"
         )
-    check_installed("geomloss", "geomloss", "`valuing.solver: geomloss`")
+    check_solver_installed(config.valuing.solver, "valuing.solver")
+
+
+def check_solver_installed(solver: SolverName, setting: str) -> None:
+    """Check, before any work, that the package of a setting's solver is installed."""
+    if solver == "geomloss":
+        check_installed("geomloss", "geomloss", f"`{setting}: geomloss`")
 
 
 def check_perturbed(config: ValueConfig) -> None:

@@ -14,7 +14,9 @@ from royalty.models.base.errors import InputError
 from royalty.models.properties.property import Context
 from royalty.models.properties.registry import chosen_property
 from royalty.models.properties.sinkhorn import sinkhorn_divergence
+from royalty.models.valuation.drift import drift
 from royalty.models.valuation.lava import lava_values
+from royalty.models.valuation.set_distance import set_distance
 from royalty.models.valuation.transport import NotConverged
 
 needs_geomloss = [
@@ -107,11 +109,39 @@ def test_labels_far_apart_are_solved_at_the_defaults(seed: int) -> None:
     np.testing.assert_allclose(peer.values, ours.values, atol=0.01 * np.ptp(ours.values))
 
 
+@with_geomloss
+def test_the_distance_of_sets_by_geomloss_is_the_distance_of_sets() -> None:
+    generator = np.random.default_rng(4)
+    labels, others = np.arange(60) % 3, np.arange(48) % 3
+    first, second = (generator.normal(size=(len(each), 4)) + each[:, None] for each in (labels, others))
+    options = {"epsilon": 0.3, "tolerance": 1e-4}
+    ours = set_distance(first, labels, second + 0.3, others, **options)
+    peer = set_distance(first, labels, second + 0.3, others, solver="geomloss", **options)
+    assert peer.diagnostics["iterations"] > 3 * 32
+    assert peer.distance == pytest.approx(ours.distance, rel=1e-2)
+    np.testing.assert_allclose(peer.parts, ours.parts, atol=1e-2 * np.ptp(ours.parts))
+    assert set_distance(first, labels, first[::-1], labels[::-1], solver="geomloss", divisions=0).distance < 1e-3
+
+
+@with_geomloss
+@pytest.mark.parametrize("shift", [0.2, 1.0, 4.0])
+def test_drift_is_the_divergence_that_geomloss_computes(shift: float) -> None:
+    from geomloss import SamplesLoss
+
+    before, after = cloud(5, 80, 3).numpy(), cloud(6, 70, 3).numpy() + shift
+    scale = np.linalg.norm(before[:, None] - after, axis=2).std()
+    loss = SamplesLoss("sinkhorn", p=1, blur=0.5 * scale, scaling=0.95, backend="tensorized")
+    peer = float(loss(torch.from_numpy(before), torch.from_numpy(after)))
+    assert drift(before, after, epsilon=0.5, tolerance=1e-5).distance == pytest.approx(peer, rel=0.01, abs=1e-3)
+
+
 def test_what_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optional, "find_spec", lambda name: None)
     named = r"geomloss, which is not installed; run `pip install 'royalty\[geomloss\]'`"
     with pytest.raises(InputError, match=named):
         lava_values([[0.0], [1.0]], None, [[0.0], [1.0]], None, solver="geomloss")
+    with pytest.raises(InputError, match=named):
+        set_distance([[0.0], [1.0]], None, [[0.0], [1.0]], None, solver="geomloss")
     with pytest.raises(InputError, match=named):
         sinkhorn_divergence(cloud(0, 3, 2), cloud(1, 3, 2))
 

@@ -23,11 +23,13 @@ from royalty.models.valuation.item_baselines import (
 )
 from royalty.models.valuation.items import ItemValues
 from royalty.models.valuation.kairos import kairos_values
+from royalty.models.valuation.pruning_baselines import cluster_centre_values, el2n_window_values
 from royalty.models.valuation.training_baselines import confident_learning_values, out_of_bag_values
 
 METHODS: dict[str, Callable[..., ItemValues]] = {
     "confidence": partial(confidence_values, seed=0),
     "el2n": partial(el2n_values, seed=0),
+    "el2n-window": partial(el2n_window_values, seed=0, kept=0.9),
     "prototype": prototype_values,
     "tracin": partial(tracin_values, seed=0),
     "influence": influence_values,
@@ -222,6 +224,8 @@ def test_progress_counts_the_work() -> None:
     for method, expected in (
         (partial(confidence_values, seed=0, folds=3), 3),
         (partial(el2n_values, seed=0, runs=4), 4),
+        (partial(el2n_window_values, seed=0, runs=4), 9),
+        (partial(cluster_centre_values, seed=0), 1),
         (prototype_values, 3),
         (partial(tracin_values, seed=0, epochs=6), 6),
         (partial(out_of_bag_values, seed=0, bags=20), 20),
