@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,7 @@ from royalty.models.base.serialization import unpack
 from royalty.models.generators.pipelines import digest_of_pipeline
 from royalty.models.generators.small_pipeline import save_small_pipeline
 from tests.conftest import FOLDER, Run, save_digits
+from tests.drawn import openmoji_archive
 from tests.watching import Watch
 
 
@@ -63,6 +65,28 @@ def test_a_lora_is_credited_from_its_captions(watch: Watch, royalty: Run, tmp_pa
             ranks.add(described["rank"])
     assert ranks == {4, 2}
     assert watch.stages >= {"try-base", "train", "coalition", "utility"}
+
+
+@pytest.mark.slow
+def test_emoji_are_generated_by_their_captions(royalty: Run, tmp_path: Path) -> None:
+    rows = [
+        (f"1F{number:03X}", "signs" if number % 2 else "faces", f"{author} {number}", author, "2019-06-01", "")
+        for number, author in enumerate(["Ada", "Bo", "Cy"] * 24)
+    ]
+    openmoji_archive(tmp_path / "openmoji.tgz", rows)
+    save_small_pipeline(tmp_path / "base", side=8, seed=0)
+    config = yaml.safe_load(FOLDER) | {
+        "data": {"source": "openmoji", "path": "openmoji.tgz", "size": 8, "least": 8},
+        "generator": {"kind": "lora", "base": "./base", "rank": 4, "steps": 4, "batch_size": 8, "guidance": 1.0},
+        "sampling": {"images": 16, "steps": 2},
+    }
+    config["coalitions"] |= {"count": 4, "finetune_steps": 2, "batch_size": 8}
+    (tmp_path / "emoji.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    done = royalty("run", "--config", "emoji.yaml", "--name", "emoji", "--json")
+    # A base of random weights may well leave nobody with credit to pay; all but the payout is done then.
+    assert done.returncode == 0 or "nothing was paid" in done.stderr, done.stderr
+    report = (tmp_path / "home" / "runs" / "emoji" / "report.html").read_text(encoding="utf-8")
+    assert re.search(r"Generated for <strong><bdi>(Ada|Bo|Cy) \d+</bdi>", report)
 
 
 @pytest.mark.slow
