@@ -13,6 +13,7 @@ from royalty.infra.processes.workers import ProcessFailed
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
 from royalty.models.base.errors import InputError
+from royalty.tasks.benchmarks.ablation import ablate, ablated_rows, ablation_summary_of
 from royalty.tasks.benchmarks.detection import (
     accuracy_of,
     check_corruptions,
@@ -63,6 +64,8 @@ class DetectionResult:
             the `accuracy`; empty without `distance`.
         correlation: rank `correlation` of distance and accuracy over the sets of a draw, by classifier and corruption,
             or `all`: its mean over draws and 95% interval.
+        ablation: mean `auroc` over draws, and its 95% interval, by `setting`, its `value`, method, and corruption, or
+            `all`; empty without `ablation`.
         failed: what was not measured, and why.
         folder: contains the tables and the curves.
     """
@@ -77,6 +80,7 @@ class DetectionResult:
     validation: list[TableRow]
     distance: list[TableRow]
     correlation: list[TableRow]
+    ablation: list[TableRow]
     failed: list[str]
     folder: str
     mlflow_run: str
@@ -108,13 +112,15 @@ def detection(config: DetectionConfig) -> DetectionResult:
     """
     check_home(settings())
     check_weights(config.encoding.entries)
+    for encoding in config.encodings:
+        check_weights(encoding.entries)
     sides = clean_sides(config)
     check_corruptions(config, sides)
     if config.validation is not None:
         check_sweep(config, config.validation, sides)
     if config.distance is not None:
         check_amounts(config, config.distance, sides)
-    detected, swept, measured, failed = [], [], [], []
+    detected, swept, measured, ablated, failed = [], [], [], [], []
     for corruption, draw in product(config.corruptions, range(config.draws)):
         part = f"{corruption}, draw {draw + 1}"
         try:
@@ -125,11 +131,14 @@ def detection(config: DetectionConfig) -> DetectionResult:
                 failed += [f"{part}, {place}: {message}" for place, message in swept[-1].outputs.failed.items()]
             if config.distance is not None and corruption in config.by_fraction:
                 measured.append(measure_curve(corruption, draw, config, config.distance, sides))
+            if config.ablation is not None:
+                ablated.append(ablate(corruption, draw, config, config.ablation, sides))
+                failed += [f"{part}, {place}: {message}" for place, message in ablated[-1].outputs.failed.items()]
         except (InputError, ProcessFailed) as error:
             failed.append(f"{part}: {error}")
     if not rows_of(detected):
         raise InputError("no method could look for any corruption:\n" + "\n".join(failed))
-    published = write_detection(config, detected, swept, measured)
+    published = write_detection(config, detected, swept, measured, ablated)
     rows, by_amount = rows_of(detected), curve_rows(measured)
     result = DetectionResult(
         name=config.name,
@@ -142,6 +151,7 @@ def detection(config: DetectionConfig) -> DetectionResult:
         validation=validation_summary_of(swept_rows(swept)),
         distance=by_amount,
         correlation=correlation_of(by_amount),
+        ablation=ablation_summary_of(ablated_rows(ablated)),
         failed=failed,
         folder=published.folder,
         mlflow_run=published.run,

@@ -95,7 +95,10 @@ def detection(
     with working(
         None,
         flow="royalty.flows.detection",
-        works=[f"royalty.tasks.benchmarks.{name}_worker" for name in ("detection", "validation", "distance_curve")],
+        works=[
+            f"royalty.tasks.benchmarks.{name}_worker"
+            for name in ("detection", "validation", "distance_curve", "ablation")
+        ],
         show_progress=not as_json,
         configs=[configuration],
     ):
@@ -173,6 +176,7 @@ def _print_detection(result: DetectionResult, as_json: bool) -> None:
         *_discovery_tables(result.discoveries),
         *_removal_tables(result.removal),
         *_validation_tables(result.validation),
+        *_ablation_tables(result.ablation),
         *_correlation_tables(result.correlation),
     ):
         print_table(*table)
@@ -182,6 +186,7 @@ def _print_detection(result: DetectionResult, as_json: bool) -> None:
         + ", removal.csv, accuracy.csv"
         + (", validation.csv" if result.validation else "")
         + (", distance.csv, correlation.csv" if result.distance else "")
+        + (", ablation.csv" if result.ablation else "")
     )
     console.print(f"Tables      {result.folder}/{tables}", soft_wrap=True)
     print_run(result.mlflow_run)
@@ -305,6 +310,18 @@ def _validation_tables(summary: list[TableRow]) -> Iterator[Cells]:
         yield (
             (title, *(f"{size:,}" for size in sizes)),
             [(method, *(rates.get((method, size), "") for size in sizes)) for method in methods],
+        )
+
+
+def _ablation_tables(summary: list[TableRow]) -> Iterator[Cells]:
+    """Mean AUROC over all corruptions by method and value, a table for each setting."""
+    for setting in dict.fromkeys(row["setting"] for row in summary):
+        rows = [row for row in summary if row["corruption"] == "all" and row["setting"] == setting]
+        values, methods = (list(dict.fromkeys(row[column] for row in rows)) for column in ("value", "method"))
+        rates = {(row["method"], row["value"]): _with_half(row, "auroc", "") for row in rows}
+        yield (
+            (f"AUROC by\n{setting}", *_heads(values)),
+            [(method, *(rates.get((method, value), "") for value in values)) for method in methods],
         )
 
 

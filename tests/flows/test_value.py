@@ -183,6 +183,7 @@ def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Pat
         "removed: [0.25]\nnetwork_steps: 2\ndraws: 2\nvalidation: {sizes: [60], flipped: [0.0, 0.1]}\n"
         "encoding: {encoder: pixels, size: 8}\nplanting: {flipped: 0.1, noise: 0.1}\n"
         "distance: {amounts: [0, 0.5, 0.8]}\n"
+        "ablation: {epsilon: [0.1, 3.0], label_weight: [0]}\n"
     )
     done = royalty("evaluate", "detection", "--config", "d.yaml", "--json")
     assert done.returncode == 0, done.stderr
@@ -221,6 +222,9 @@ def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Pat
         "distance.csv",
         "correlation.csv",
         "distance.png",
+        "ablation.csv",
+        "ablation-epsilon.png",
+        "ablation-label_weight.png",
     }
     assert len(result["distance"]) == 2 * 2 * 3 * 2  # corruptions, draws, amounts and classifiers
     linear = {row["corruption"]: row["correlation"] for row in result["correlation"] if row["classifier"] == "linear"}
@@ -230,7 +234,12 @@ def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Pat
     swept = pd.read_csv(folder / "validation.csv")
     assert list(swept) == ["corruption", "method", "size", "flipped", "draw", "auroc"]
     assert len(swept) == 2 * 3 * 2 * 2
-    assert watch.stages >= {"detect", "detect-by-validation", "write-detection"}
+    by_setting = {(row["setting"], row["value"], row["corruption"]): row["auroc"] for row in result["ablation"]}
+    assert list(by_setting)[:2] == [("label_weight", "0.0", "flipped-labels"), ("epsilon", "0.1", "flipped-labels")]
+    assert by_setting["epsilon", "0.1", "noise"] == auroc["noise", "lava"], "the configured value"
+    assert by_setting["epsilon", "3.0", "all"] != by_setting["epsilon", "0.1", "all"]
+    assert by_setting["label_weight", "0.0", "flipped-labels"] < auroc["flipped-labels", "lava"]
+    assert watch.stages >= {"detect", "detect-by-validation", "detect-by-setting", "write-detection"}
 
 
 def test_a_method_that_fails_leaves_the_results_of_the_others(royalty: Run, tmp_path: Path) -> None:
