@@ -22,6 +22,7 @@ from royalty.models.encoders.representation import represent
 from royalty.models.judging.detection import detection, discoveries
 from royalty.models.valuation.calibration import selected
 from royalty.models.valuation.detector import detect_items
+from royalty.models.valuation.network_tracin import network_tracin_values
 from royalty.tasks.benchmarks.detection_methods import BY_DISTANCE, method_of
 from royalty.tasks.benchmarks.detection_stages import CheckInputs, DetectInputs, DetectOutputs
 from royalty.tasks.benchmarks.removal_worker import Retraining, attack_of
@@ -126,13 +127,14 @@ class Trial:
         corrupted: the training set.
         features: encoder features of the training items and of the methods' validation items, `(items, dimensions)`.
         represented: the same in the configured representation.
-        val_labels: labels of the methods' validation items.
+        val_images, val_labels: images and labels of the methods' validation items.
         retraining: trains classifiers without some of the training items.
     """
 
     corrupted: Corrupted
     features: tuple[np.ndarray, np.ndarray]
     represented: tuple[np.ndarray, np.ndarray]
+    val_images: np.ndarray
     val_labels: np.ndarray
     retraining: Retraining
 
@@ -142,6 +144,9 @@ class Trial:
         Args:
             validation: whether the detector sees validation.
         """
+        if method == "tracin-network":
+            sides = (self.corrupted.images, self.corrupted.labels), (self.val_images, self.val_labels)
+            return network_tracin_values(*sides[0], *sides[1], seed=settings.seed, device=best_device()).values
         train, val = self.represented if method in BY_DISTANCE else self.features
         if method == "detector":  # which compares features itself, and labels by its own classifiers
             train, val = represent(*self.features, None, "features")
@@ -153,7 +158,8 @@ class Trial:
         """The same training items with some of the validation items, and other labels of these, `(rows,)`."""
         features = self.features[0], self.features[1][rows]
         represented = represent(*features, labels, settings.encoding.representation)
-        return replace(self, features=features, represented=represented, val_labels=labels)
+        images = self.val_images[rows]
+        return replace(self, features=features, represented=represented, val_images=images, val_labels=labels)
 
 
 def prepared(inputs: DetectInputs, context: StageContext) -> Trial:
@@ -179,6 +185,7 @@ def prepared(inputs: DetectInputs, context: StageContext) -> Trial:
         corrupted,
         features=(features, for_methods),
         represented=represented,
+        val_images=val.images,
         val_labels=val.labels,
         retraining=Retraining(
             corrupted,

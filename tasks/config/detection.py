@@ -26,6 +26,7 @@ Looking = Literal[
     "el2n",
     "el2n-window",
     "tracin",
+    "tracin-network",
     "influence",
     "data-oob",
     "confident-learning",
