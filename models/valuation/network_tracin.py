@@ -41,8 +41,8 @@ def network_tracin_values(
         progress: called with 1 after each checkpoint.
 
     Returns:
-        Values, in units of the first learning rate, higher is better; items with positive values lowered the validation loss. Diagnostics: `accuracy` of the
-        trained network on validation.
+        Values, in units of the first learning rate, higher is better; items with positive values lowered the validation
+        loss. Diagnostics: `accuracy` of the trained network on validation.
 
     Raises:
         InputError: no checkpoints, fewer steps than checkpoints, a single training label, or no validation item with a
