@@ -27,10 +27,11 @@ from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.config.pipelines import pipeline_seed
 from royalty.tasks.credit.anchor import Game, load_anchor, record_anchor
 from royalty.tasks.credit.coalitions import draw_coalitions, made_here, plan_coalitions, plan_image_sets, unfinished
-from royalty.tasks.credit.counts import ContributorCheck, check_run
-from royalty.tasks.credit.estimate import estimate_credit, record_credit
+from royalty.tasks.credit.counts import ContributorCheck, check_one_pipeline, check_run
+from royalty.tasks.credit.estimate import estimate_credit, pipelines_sentence, record_credit
 from royalty.tasks.credit.fidelity import coalitions_to_retrain, compare_with_retrained, fidelity_sentence
 from royalty.tasks.credit.grouping import MemberParts, group_contributors, groups_sentence
 from royalty.tasks.credit.ingest import ingest
@@ -139,6 +140,7 @@ def repeat(config: CreditConfig, accept_uncertainty: bool = False) -> CreditResu
 @explained
 def forecast(config: CreditConfig) -> Verdict:
     """Measure a pilot of the coalitions, which a run will reuse, and estimate time and precision of the whole run."""
+    check_one_pipeline(config, "a forecast is")
     game = prepare(config)
     config = settle_images(game.pruned, game.judge, config)
     plans = plan(config, game)
@@ -180,14 +182,34 @@ def prepare(config: CreditConfig, check: ContributorCheck = check_run, *, anew: 
     if not anew and (last := game_of_last_run(config, data)) is not None:
         return last
     grouped = group_contributors(data, config) if config.coalitions.groups else None
+    game = replace(train_models(data, config), grouped=grouped)
+    record_anchor(config.name, game)
+    return game
+
+
+def train_models(data: Ingested, config: CreditConfig) -> Game:
+    """Train the classifier, the base model and its pruned copy."""
     judge = train_classifier(data, config)
     trained_base = config.generator.trained_base
     pipeline = train_pipeline(trained_base, config.seed) if trained_base else None
     base = train_generator(data, config, pipeline)
-    pruned = prune(data, base, config)
-    game = Game(data, judge, base, pruned, pipeline, grouped)
-    record_anchor(config.name, game)
-    return game
+    return Game(data, judge, base, prune(data, base, config), pipeline)
+
+
+def make_again(config: CreditConfig, data: Ingested) -> tuple[list[Game], list[list[CoalitionPlan]]]:
+    """Make the pipelines after the first, each from a seed of its own: models, and plans of measured coalitions.
+
+    Each has as many coalitions as the first, so that a further pipeline changes no earlier one, and all are reused.
+    """
+    games, measured = [], []
+    for number in range(1, config.coalitions.pipelines):
+        seeded = config.model_copy(update={"seed": pipeline_seed(config.seed, number)})
+        game = train_models(data, seeded)
+        plans = plan(seeded, game)
+        measure_all(unfinished(plans), seeded)
+        games.append(game)
+        measured.append(plans)
+    return games, measured
 
 
 def anchor_notes(name: str, data: Ingested) -> list[str]:
@@ -254,16 +276,20 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
     began = time.perf_counter()
     verdict = measure_until(config, game, plans)
     plans = plans[: verdict.plans]
-    fresh = made_here(plans)
+    games, further = make_again(config, game.data)
+    every = [plan for each in (plans, *further) for plan in each]
+    fresh = made_here(every)
     measuring = fan_out_timing(fresh, time.perf_counter() - began)
 
     retrained, fidelity = retrain_some(config, game, plans)
     matched = match_grand_model(game.data, plans, config)
     values, errors = matched.outputs.contributors or {}, matched.outputs.contributor_errors
     divided = MemberParts(game.grouped, matched.key, values, errors) if game.grouped else None
-    estimate = estimate_credit(game.data, plans, config, retrained, divided)  # KernelSHAP
+    estimate = estimate_credit(game.data, plans, config, retrained, divided, further)  # KernelSHAP
     record_credit(config.name, estimate)
-    verdict = replace(verdict, certainty=estimate.outputs.certainty)  # of credit that retrained models corrected
+    # Of credit that retrained models corrected, or that is the mean over pipelines.
+    budget = verdict.budget * config.coalitions.pipelines
+    verdict = replace(verdict, certainty=estimate.outputs.certainty, budget=budget)
     images = divide_among_images(game.data, game.judge, estimate, config) if config.image_credit.references else None
     pool = config.payout.name or config.name
     terms = in_period(config.payout.accepting_uncertainty(accept_uncertainty))
@@ -285,13 +311,15 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
         fidelity=fidelity,
         images=images,
     )
-    stages = replace(stages, track=track(config.name, config.claimed(), stages, plans, wait_for=preparing))
-    timings = [*map(stage_timing, stages.finished), measuring]
+    stages = replace(stages, track=track(config.name, config.claimed(), stages, every, wait_for=preparing))
+    again = [stage for other in games for stage in other.trained]
+    timings = [*map(stage_timing, stages.finished), *map(stage_timing, again), measuring]
     notes = [
         *notes,
         *([fidelity_sentence(fidelity.outputs)] if fidelity else []),
         *([image_credit_sentence(images.outputs)] if images else []),
         *([groups_sentence(game.grouped)] if game.grouped else []),
+        *([pipelines_sentence(estimate.outputs)] if further else []),
         verdict.sentence,
         *([paid.unposted] if paid.unposted else []),
         *paid.remarks,
@@ -310,7 +338,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
         folder=report.folder,
         mlflow_run=stages.logged_run.outputs.run,
         measured=len(fresh),
-        reused=len({plan.key for plan in plans} - set(fresh)),
+        reused=len({plan.key for plan in every} - set(fresh)),
         ended=verdict.sentence,
         notes=notes,
         timings=[*timings, stage_timing(report.stage)],

@@ -26,6 +26,7 @@ from royalty.infra.workspace import check_home, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.anchor import load_anchor
+from royalty.tasks.credit.counts import check_one_pipeline
 from royalty.tasks.credit.grouping import group_contributors
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.plan import WORKER, CoalitionPlan
@@ -74,10 +75,12 @@ def revalue(
         accept_uncertainty: pay although the standard error exceeds `payout.limits.stderr`.
 
     Raises:
-        InputError: no run of this name has credit; or the credit does not pass the gates of the payout.
+        InputError: no run of this name has credit; several pipelines are configured; or the credit does not pass the
+            gates of the payout.
         ConfigConflict: the name belongs to a run with other settings.
     """
     config = as_credit_config(config)
+    check_one_pipeline(config, "a revaluation continues from the models")
     check_home(settings())
     anchor = load_anchor(config.name)
     if not dry_run:

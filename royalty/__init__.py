@@ -3,6 +3,7 @@
 Functions on arrays: `sample_coalitions`, `estimate_shapley` and `exact_shapley` compute the credit of contributors,
 `estimate_semivalues` Banzhaf and Beta values, and `faithful_shapley` credit that no second name changes;
 `grouped_shapley` divides the credit of groups among their members, for very many contributors;
+`combine_pipelines` credit whose base model and judge were trained several times;
 `fit_game` also computes who substitutes whom, and predicts the utilities of coalitions;
 `lava_values`, `sava_values`, `knn_shapley_values` and `gmvaluator_values` compute the values of single items;
 `detect_items` finds faulty items, `select_items` selects items within a budget, and `set_distance` compares two sets;
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from royalty.models.valuation.image_sets import sample_image_sets
     from royalty.models.valuation.knn_shapley import knn_shapley_values
     from royalty.models.valuation.lava import lava_values
+    from royalty.models.valuation.pipelines import combine_pipelines
     from royalty.models.valuation.sava import sava_values
     from royalty.models.valuation.selection import select_items
     from royalty.models.valuation.semivalue_estimates import estimate_semivalues
@@ -51,6 +53,7 @@ __all__ = [
     "SavaValuer",
     "Terms",
     "__version__",
+    "combine_pipelines",
     "detect_items",
     "divide_pool",
     "estimate_semivalues",
@@ -81,6 +84,7 @@ _MODULES = {
     "LavaValuer": "royalty.models.valuation.estimators",
     "SavaValuer": "royalty.models.valuation.estimators",
     "Terms": "royalty.models.payout.division",
+    "combine_pipelines": "royalty.models.valuation.pipelines",
     "detect_items": "royalty.models.valuation.detector",
     "divide_pool": "royalty.models.payout.division",
     "estimate_semivalues": "royalty.models.valuation.semivalue_estimates",

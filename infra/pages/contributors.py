@@ -182,6 +182,7 @@ def render_pages(
     language: Language,
     value: str = "shapley",
     cheap_pairs: bool = False,
+    pipelines: int = 1,
     completed: Completed = as_it_is,
 ) -> Iterator[tuple[str, str]]:
     """Render the HTML files one after another, with their names, the index first; all charts share one scale.
@@ -193,6 +194,7 @@ def render_pages(
         language: of the texts; what it knows of the terms, the remarks and the measured property is translated.
         value: see `royalty.infra.pages.report.Report`.
         cheap_pairs: see `royalty.infra.pages.interactions.Interactions`.
+        pipelines: number of pipelines of which credit is the mean.
         completed: adds to a page what the index does not show.
     """
     templates = environment(language)
@@ -213,6 +215,7 @@ def render_pages(
         "grand_utility": utilities[1],
         "value": value,
         "cheap_pairs": cheap_pairs,
+        "pipelines": pipelines,
         "sums": value not in NOT_SUMMING,
         "level": level,
         "pool": pool,

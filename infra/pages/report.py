@@ -209,6 +209,7 @@ class Report:
         gallery: models with and without contributors of highest credit; None if none were made.
         value: the value that credit is, `shapley`, `banzhaf` or `beta`; or of what it is a Shapley value, `images` or
             `groups`.
+        pipelines: number of pipelines of which credit is the mean.
     """
 
     title: str
@@ -248,6 +249,7 @@ class Report:
     cases: tuple[CaseRow, ...] = ()
     gallery: GallerySection | None = None
     value: str = "shapley"
+    pipelines: int = 1
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from royalty.models.base.choices import Estimator, ImportanceName, PruningScope, SchedulerName, Semivalue, Sizes
 from royalty.models.base.errors import by_name
@@ -25,6 +19,7 @@ from royalty.tasks.config.generator_base import GeneratorBase
 from royalty.tasks.config.generators import RUNS, DDPMConfig, DenoiserConfig, GeneratorConfig, kind_of
 from royalty.tasks.config.matching import GrandMatching
 from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.config.pipelines import check_pipelines
 from royalty.tasks.config.sources import DigitsSource, Source, side_of
 from royalty.tasks.config.tuning import TuningConfig
 from royalty.tasks.config.units import check_units
@@ -119,6 +114,8 @@ class CoalitionConfig(StageConfig):
         count: largest number of coalitions, not counting the null and the grand coalition.
         sizes: distribution of coalition sizes.
         seeds: trainings of each coalition, from different seeds.
+        pipelines: how often the classifier, the base model, its pruned copy and the coalitions are made, each time from
+            other seeds. Credit is the mean; see `royalty.models.valuation.pipelines`.
         public: contributors whose images are in every model, that of the null coalition too, and who are not paid.
             Without any, the null coalition's model is a net with random weights.
         finetune_steps, batch_size, learning_rate, ema_decay: training settings of `sparsified` and `finetune`,
@@ -135,6 +132,7 @@ class CoalitionConfig(StageConfig):
     count: Annotated[int, Field(ge=2, multiple_of=2)] = 62
     sizes: Sizes = "leverage"
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    pipelines: Annotated[int, Field(ge=1, le=100)] = 1
     public: Annotated[tuple[str, ...], AfterValidator(_once)] = ()
     finetune_steps: Steps = 70
     amortized_steps: Steps = 280
@@ -349,6 +347,7 @@ class CreditConfig(StageConfig):
     @model_validator(mode="after")
     def _fits_units(self) -> CreditConfig:
         check_units(self)
+        check_pipelines(self)
         check_unused(self)
         return self
 

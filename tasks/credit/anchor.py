@@ -47,10 +47,14 @@ class Game:
         return self.base.outputs.model if method in ("finetune", "retrain") else self.pruned.outputs.model
 
     @property
+    def trained(self) -> list[Classified | Pipeline | Trained | Pruned]:
+        """The stages that trained its models, in the order of a run."""
+        return [self.judge, *([self.pipeline] if self.pipeline else []), self.base, self.pruned]
+
+    @property
     def seconds(self) -> float:
         """Wall time spent training its models, in seconds."""
-        models = self.judge, self.base, self.pruned, self.pipeline
-        return sum(stage.seconds for stage in models if stage is not None)
+        return sum(stage.seconds for stage in self.trained)
 
     @property
     def keys(self) -> dict[str, str]:

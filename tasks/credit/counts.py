@@ -51,6 +51,7 @@ def check_counterfactual(names: Sequence[str], config: CreditConfig) -> None:
             "`contributors`"
         )
     _check_ungrouped(config, "is judged")
+    check_one_pipeline(config, "what is judged is credit")
     for method, count in config.evaluation.shapley.items():
         _check(f"evaluation.shapley.{method}", len(names), count, config.coalitions.sizes)
 
@@ -59,6 +60,7 @@ def check_gallery(names: Sequence[str], config: CreditConfig) -> None:
     """Check a run of this configuration, whose credit orders the models that are shown."""
     check_run(names, config)
     _check_ungrouped(config, "orders the models of a gallery")
+    check_one_pipeline(config, "a gallery shows models")
 
 
 def check_lds(names: Sequence[str], config: CreditConfig) -> None:
@@ -78,6 +80,18 @@ def check_lds(names: Sequence[str], config: CreditConfig) -> None:
         raise InputError(
             f"`evaluation.planted`: planted contributors are contributors of the images, and {', '.join(unknown)} "
             f"brought none. There are {', '.join(names[:NAMED])}{' and others' if len(names) > NAMED else ''}"
+        )
+
+
+def check_one_pipeline(config: CreditConfig, subject: str) -> None:
+    """Check that there is one pipeline.
+
+    Args:
+        subject: what is of one pipeline, as the start of a sentence.
+    """
+    if config.coalitions.pipelines > 1:
+        raise InputError(
+            f"`coalitions.pipelines`: {subject} of one pipeline; got {config.coalitions.pipelines}. Set it to 1"
         )
 
 

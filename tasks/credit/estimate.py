@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,14 @@ from royalty.infra.stores.keys import digest_of
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.certainty import Certainty, certainty_of
-from royalty.models.valuation.coalitions import masks_of
-from royalty.models.valuation.game import Game, fit_game
-from royalty.models.valuation.multifidelity import MultiFidelity, Utilities, multifidelity_shapley
-from royalty.models.valuation.semivalue_estimates import estimate_semivalues
-from royalty.models.valuation.shapley import ShapleyEstimate, estimate_shapley
-from royalty.models.valuation.sure_pairs import SurePairs, find_sure_pairs
+from royalty.models.valuation.pipelines import combine_pipelines
+from royalty.models.valuation.shapley import ShapleyEstimate
+from royalty.models.valuation.sure_pairs import SurePairs
 from royalty.tasks.config.credit import CreditConfig, CreditEstimateConfig, StoppingConfig
-from royalty.tasks.credit.grouping import Grouped, MemberParts, representatives
+from royalty.tasks.config.pipelines import pipeline_seed
+from royalty.tasks.credit.grouping import Grouped, MemberParts
 from royalty.tasks.credit.image_sets import MeasuredSets, gather_sets
+from royalty.tasks.credit.measured import MeasuredGame, gather
 from royalty.tasks.credit.pairs import untold_pairs
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import Ingested
@@ -44,6 +43,7 @@ class CreditInputs:
         scaled: whether cheap utilities are scaled first.
         groups: key of the groups that coalitions consist of; empty: coalitions are of contributors.
         match: key of the values by which the credit of groups is divided; empty likewise.
+        pipelines: number of measurements of each pipeline, in the order of `measurements`; empty: there is one.
     """
 
     config: CreditEstimateConfig
@@ -56,6 +56,12 @@ class CreditInputs:
     scaled: bool = False
     groups: str = ""
     match: str = ""
+    pipelines: list[int] = field(default_factory=list)
+
+    @property
+    def of_one_game(self) -> list[str]:
+        """Keys of the measurements of the first pipeline, or the only one."""
+        return self.measurements[: self.pipelines[0]] if self.pipelines else self.measurements
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,11 @@ class CreditOutputs:
         trained: number of models, including those of the null and the grand coalition.
         interactions: pairs of contributors who are surely substitutes or complements, by the models of `measurements`;
             None in records of earlier versions.
-        null_utility, grand_utility: of the game that is credited: of retrained models, if these correct the credit.
-        measured_ends: utilities of nobody and everybody by the models of `measurements`, if they differ from those.
+        null_utility, grand_utility: of the game that is credited: of retrained models, if these correct the credit, and
+            means over pipelines.
+        measured_ends: utilities of nobody and everybody by the models of `measurements`, of the first pipeline of
+            several, if they differ from those.
+        pipelines: digest of the table of the credit in each pipeline; empty for one.
     """
 
     table: str
@@ -80,6 +89,7 @@ class CreditOutputs:
     certainty: Certainty
     interactions: SurePairs | None = None
     measured_ends: tuple[float, float] | None = None
+    pipelines: str = ""
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -90,150 +100,6 @@ class CreditOutputs:
 CREDIT = Stage("credit", CreditInputs, CreditOutputs)
 
 Credited = Finished[CreditInputs, CreditOutputs]
-
-
-@dataclass(frozen=True)
-class MeasuredGame:
-    """Measured utilities, one row for each measurement of a coalition.
-
-    The null and the grand coalition have no rows; only their means are kept.
-
-    Attributes:
-        masks: members of each coalition; bool, `(rows, contributors)`.
-        utilities, seeds, draws: utility, training seed and sampling seed; `(rows,)`.
-        null, grand: mean utility of the null and of the grand coalition.
-        failed: members of coalitions whose training failed.
-    """
-
-    masks: np.ndarray
-    utilities: np.ndarray
-    seeds: np.ndarray
-    draws: np.ndarray
-    null: float
-    grand: float
-    failed: tuple[tuple[str, ...], ...]
-
-    def estimate(self, config: CreditEstimateConfig, seed: int) -> ShapleyEstimate:
-        if config.value != "shapley":
-            alpha, beta = config.beta
-            return estimate_semivalues(
-                self.masks,
-                self.utilities,
-                self.null,
-                self.grand,
-                value=config.value,
-                alpha=alpha,
-                beta=beta,
-                seeds=self.seeds,
-                draws=self.draws,
-                confidence=config.confidence,
-                seed=seed,
-            )
-        return estimate_shapley(
-            self.masks,
-            self.utilities,
-            self.null,
-            self.grand,
-            estimator=config.estimator,
-            ridge=config.ridge,
-            seeds=self.seeds,
-            draws=self.draws,
-            confidence=config.confidence,
-            n_bootstrap=config.bootstrap,
-            seed=seed,
-        )
-
-    def at_fidelity(self) -> Utilities:
-        """Mean utilities of distinct coalitions."""
-        cells, cell = np.unique(self.masks, axis=0, return_inverse=True)
-        position = cell.reshape(-1)
-        return Utilities(cells, np.bincount(position, self.utilities) / np.bincount(position), self.null, self.grand)
-
-    def corrected_by(self, retrained: MeasuredGame, config: CreditConfig) -> MultiFidelity:
-        """Shapley values of the retrained game, with these cheap utilities as a control variate."""
-        cheap, few = self.at_fidelity(), retrained.at_fidelity()
-        known = {mask.tobytes() for mask in cheap.masks}  # a cheap training may have failed
-        both = np.array([mask.tobytes() in known for mask in few.masks], dtype=bool)
-        return multifidelity_shapley(
-            cheap,
-            replace(few, masks=few.masks[both], values=few.values[both]),
-            scaled=config.fidelity.scaled,
-            confidence=config.credit.confidence,
-            seed=config.seed,
-        )
-
-    def scaled(self, slope: float) -> MeasuredGame:
-        """The same game with utilities that are multiplied by a slope."""
-        return replace(self, utilities=slope * self.utilities, null=slope * self.null, grand=slope * self.grand)
-
-    def game(self, config: CreditEstimateConfig, seed: int) -> Game:
-        return fit_game(
-            self.masks,
-            self.utilities,
-            self.null,
-            self.grand,
-            seed=seed,
-            seeds=self.seeds,
-            draws=self.draws,
-            confidence=config.confidence,
-        )
-
-    def interactions(self, names: Sequence[str], config: CreditEstimateConfig, seed: int) -> SurePairs:
-        return find_sure_pairs(
-            self.masks,
-            self.utilities,
-            self.null,
-            self.grand,
-            names,
-            seeds=self.seeds,
-            draws=self.draws,
-            confidence=config.confidence,
-            seed=seed,
-        )
-
-
-def gather(
-    space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan], grouped: Grouped | None = None
-) -> MeasuredGame:
-    """Read the measurements of these plans from the run store.
-
-    Args:
-        grouped: the groups that coalitions consist of, which are then the columns of the masks.
-
-    Raises:
-        InputError: the training of the null or the grand coalition failed.
-    """
-    models = space.runs.coalitions(plan.key for plan in plans)
-    measurements = space.runs.measurements(measure.key for plan in plans for measure in plan.measures)
-    rows: list[tuple[tuple[str, ...], float, int, int]] = []
-    failed = []
-    for plan in plans:
-        if models[plan.key].checkpoint is None:
-            failed.append(plan.members)
-        else:
-            rows += [
-                (plan.members, measurements[measure.key].utility, plan.seed, measure.draw) for measure in plan.measures
-            ]
-    ends = []
-    for title, members in (("nobody", ()), ("everybody", tuple(names))):
-        utilities = [utility for coalition, utility, _, _ in rows if coalition == members]
-        if not utilities:
-            failure = next(models[plan.key].failure for plan in plans if plan.members == members)
-            raise InputError(
-                f"credit divides the difference between the utilities of everybody's and nobody's model; "
-                f"that of {title} failed to train: {failure}. Lower `coalitions.learning_rate`"
-            )
-        ends.append(float(np.mean(utilities)))
-    proper = [row for row in rows if 0 < len(row[0]) < len(names)]
-    return MeasuredGame(
-        masks=masks_of([members for members, _, _, _ in proper], representatives(names, grouped)),
-        utilities=np.array([utility for _, utility, _, _ in proper]),
-        seeds=np.array([seed for _, _, seed, _ in proper]),
-        draws=np.array([draw for _, _, _, draw in proper]),
-        null=ends[0],
-        grand=ends[1],
-        failed=tuple(failed),
-    )
 
 
 def _measured(
@@ -256,7 +122,7 @@ def look(
 ) -> Certainty:
     """Estimate how certain the credit is with these coalitions, and how many coalitions the target needs."""
     measured = _measured(open_workspace(settings()), data, plans, config, grouped)
-    return _certainty(measured.estimate(config.credit, config.seed), measured, config)
+    return _certainty(measured.estimate(config.credit, config.seed), measured.masks, config)
 
 
 @task(name="estimate credit", cache_policy=NO_CACHE)
@@ -266,40 +132,59 @@ def estimate_credit(
     config: CreditConfig,
     retrained: Sequence[CoalitionPlan] = (),
     divided: MemberParts | None = None,
+    further: Sequence[Sequence[CoalitionPlan]] = (),
 ) -> Credited:
     """Estimate credit, and store the credit table (Parquet), highest credit first.
 
     Args:
         retrained: plans of models that are retrained in full, everybody's and nobody's among them, which correct it.
         divided: the groups that coalitions consist of, and by what their credit is divided among members.
+        further: plans of each pipeline after the first, whose are `plans`.
     """
     grouped = divided.grouped if divided else None
     space = open_workspace(settings())
-    rows = [measure.key for plan in plans for measure in plan.measures]
-    failures = sorted(key for key, row in space.runs.coalitions(plan.key for plan in plans).items() if row.failure)
+    of_pipelines = [[measure.key for plan in each for measure in plan.measures] for each in (plans, *further)]
+    every = [plan for each in (plans, *further) for plan in each]
+    failures = sorted(key for key, row in space.runs.coalitions(plan.key for plan in every).items() if row.failure)
     corrections = [measure.key for plan in retrained for measure in plan.measures]
     inputs = CreditInputs(
         config.credit,
         config.stopping,
-        rows,
+        [key for keys in of_pipelines for key in keys],
         digest_of(failures),
         config.seed,
         corrections,
         config.fidelity.scaled,
         groups=divided.grouped.key if divided else "",
         match=divided.match if divided else "",
+        pipelines=[len(keys) for keys in of_pipelines] if further else [],
     )
 
     def compute(space: Workspace) -> CreditOutputs:
         names = data.outputs.players
         measured = credited = paired = _measured(space, data, plans, config, grouped)
-        pairs = untold_pairs(config)
+        pairs, combined = untold_pairs(config), None
+        ends, failed = (measured.null, measured.grand), list(measured.failed)
+        masks = measured.masks
         if isinstance(measured, MeasuredGame) and retrained:
             credited = gather(space, names, retrained, grouped)
             corrected = measured.corrected_by(credited, config)
             of_players, paired = corrected.corrected, measured.scaled(corrected.slope)
+            ends = credited.null, credited.grand
         else:
             of_players = measured.estimate(config.credit, config.seed)
+        if further:
+            others = [gather(space, names, each) for each in further]
+            estimates = [
+                game.estimate(config.credit, pipeline_seed(config.seed, number))
+                for number, game in enumerate(others, start=1)
+            ]
+            combined = combine_pipelines([of_players, *estimates], confidence=config.credit.confidence)
+            each_credit = space.artifacts.put(_by_pipeline(names, [of_players, *estimates]).to_parquet(index=False))
+            of_players, games = combined.credit, [measured, *others]
+            ends = float(np.mean([game.null for game in games])), float(np.mean([game.grand for game in games]))
+            masks = np.concatenate([game.masks for game in games])
+            failed = [members for game in games for members in game.failed]
         if pairs is None and isinstance(paired, MeasuredGame):
             pairs = paired.interactions(names, config.credit, config.seed)
         estimate = divided.divide(of_players, names) if divided else of_players
@@ -311,21 +196,45 @@ def estimate_credit(
             "ci_low": estimate.ci_low,
             "ci_high": estimate.ci_high,
             **(divided.column(names) if divided else {}),
+            **({"rerun_low": combined.rerun_low, "rerun_high": combined.rerun_high} if combined else {}),
         }
         table = pd.DataFrame(columns).sort_values(["credit", "contributor"], ascending=[False, True])
         return CreditOutputs(
             table=space.artifacts.put(table.to_parquet(index=False)),
-            null_utility=credited.null,
-            grand_utility=credited.grand,
-            failed=[list(members) for members in measured.failed],
-            trained=len(plans),
+            null_utility=ends[0],
+            grand_utility=ends[1],
+            failed=[list(members) for members in failed],
+            trained=len(every),
             diagnostics=dict(estimate.diagnostics),
-            certainty=_certainty(of_players, measured, config),
+            certainty=_certainty(of_players, masks, config),
             interactions=pairs,
-            measured_ends=(measured.null, measured.grand) if retrained else None,
+            measured_ends=(measured.null, measured.grand) if retrained or further else None,
+            pipelines=each_credit if combined else "",
         )
 
     return run_here(CREDIT, inputs, compute)
+
+
+def pipelines_sentence(credited: CreditOutputs) -> str:
+    """How much credit moved between pipelines, for the report."""
+    numbers = credited.diagnostics
+    return (
+        f"Credit is the mean over {numbers['pipelines']:.0f} pipelines: the classifier, the base model, its pruned "
+        "copy and the coalitions were made as often, each time from other seeds. Between pipelines, the credit of a "
+        f"contributor varies with a standard deviation of {numbers['deviation_pipelines']:.3g}, beside noise of "
+        f"{numbers['noise_pipeline']:.3g} within one. The intervals contain both. The credit of an independent rerun "
+        f"of as many pipelines lies in an interval {np.sqrt(2):.2f} times as wide (`rerun_low`, `rerun_high`)."
+    )
+
+
+def _by_pipeline(names: Sequence[str], estimates: Sequence[ShapleyEstimate]) -> pd.DataFrame:
+    """The credit of each contributor in each pipeline; the first is number 1."""
+    columns = ("values", "stderr", "ci_low", "ci_high")
+    parts = [
+        pd.DataFrame({"pipeline": number, "contributor": names, **{name: getattr(each, name) for name in columns}})
+        for number, each in enumerate(estimates, start=1)
+    ]
+    return pd.concat(parts, ignore_index=True).rename(columns={"values": "credit"})
 
 
 def is_current(credit: Credited) -> bool:
@@ -375,11 +284,11 @@ def find_credit(run_or_table: str) -> tuple[str, Credited]:
     return run, credit
 
 
-def _certainty(estimate: ShapleyEstimate, measured: MeasuredGame | MeasuredSets, config: CreditConfig) -> Certainty:
+def _certainty(estimate: ShapleyEstimate, masks: np.ndarray, config: CreditConfig) -> Certainty:
     stopping = config.stopping
     return certainty_of(
         estimate,
-        measured.masks,
+        masks,
         stderr=stopping.stderr,
         top=stopping.top,
         stability=stopping.stability,

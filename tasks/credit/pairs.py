@@ -12,6 +12,11 @@ def untold_pairs(config: CreditConfig) -> SurePairs | None:
         return SurePairs(omitted="coalitions are of groups, which do not tell what two contributors add together")
     if config.coalitions.units == "images":
         return SurePairs(omitted="coalitions are sets of images, which do not tell what two contributors add together")
+    if config.coalitions.pipelines > 1:
+        return SurePairs(
+            omitted="coalitions are of several pipelines, and what two contributors add together is told of one "
+            "(`coalitions.pipelines: 1`)"
+        )
     if config.coalitions.method == "amortized":
         return SurePairs(
             omitted="utilities of the one model of `coalitions.method: amortized` may fall where those of retrained "

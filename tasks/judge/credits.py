@@ -15,7 +15,7 @@ from royalty.models.judging.datamodeling import folds_of
 from royalty.models.valuation.coalitions import masks_of
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.coalitions import Members, unfinished
-from royalty.tasks.credit.estimate import gather
+from royalty.tasks.credit.measured import gather
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import Ingested
 from royalty.tasks.judge.stages import Attributed

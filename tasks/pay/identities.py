@@ -119,7 +119,8 @@ def _substituted(space: Workspace, credit: Credited, credits: Mapping[str, Credi
     )
     yield (
         f"With one contributor as two names, where a model with either half of the images is as good as with both: of "
-        f"the {len(highest)} of highest credit, {who}. This is computed of a game fitted to the measured coalitions. "
+        f"the {len(highest)} of highest credit, {who}. This is computed of a game fitted to the measured coalitions"
+        f"{' of the first pipeline' if credit.inputs.pipelines else ''}. "
         "Where halves add up, nobody would gain. Credit from sets of images (`coalitions.units: images`) does not "
         "depend on names."
     )
@@ -139,11 +140,13 @@ def _shared_images(space: Workspace, data: Ingested, credit: Credited, credits: 
     masks, utilities = _measured(space, credit, names)
     ends, title, one = credit.outputs.ends, "Sum of their credits", "Credit"
     values = np.array([credits[name].value for name in names])
-    if credit.inputs.retrained or credit.inputs.config.value != "shapley":
+    one_game = not (credit.inputs.retrained or credit.inputs.pipelines)
+    if not one_game or credit.inputs.config.value != "shapley":
         # What a merged contributor gets is known for Shapley values of the measured models alone.
         values = estimate_shapley(masks, utilities, *ends).values
         title, one = "Sum of their Shapley values", "Value"
         title += " by the cheap models, which retrained ones do not correct here" if credit.inputs.retrained else ""
+        title += " in the first pipeline" if credit.inputs.pipelines else ""
     for first, second, share in overlaps(images.images, images.membership[:, paid]):
         first_name, second_name = names[first], names[second]
         separate = values[first] + values[second]
@@ -156,8 +159,11 @@ def _shared_images(space: Workspace, data: Ingested, credit: Credited, credits: 
 
 
 def _measured(space: Workspace, credit: Credited, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Masks, `(coalitions, contributors)`, and mean utilities of all coalitions but the null and the grand one."""
-    rows = space.runs.measurements(credit.inputs.measurements).values()
+    """Masks, `(coalitions, contributors)`, and mean utilities of all coalitions but the null and the grand one.
+
+    Of several pipelines, those of the first: each has a game of its own.
+    """
+    rows = space.runs.measurements(credit.inputs.of_one_game).values()
     coalitions = space.runs.coalitions(row.coalition for row in rows)
     utilities: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for row in rows:

@@ -124,6 +124,7 @@ def compose_report(
         timings=tuple(added.timings),
         identifiers=_identifiers(stages),
         value=value_of(stages.credit),
+        pipelines=config.coalitions.pipelines,
     )
 
 

@@ -75,6 +75,7 @@ class Contents:
             language=self.language,
             completed=self.completed,
             value=report.value,
+            pipelines=report.pipelines,
             cheap_pairs=report.interactions is not None and report.interactions.cheap,
         )
 

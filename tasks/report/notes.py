@@ -42,6 +42,9 @@ DIAGNOSTICS = {
     "estimator": "Estimator",
     "why": "Reason for this estimator",
     "groups": "Groups of contributors",
+    "pipelines": "Pipelines",
+    "deviation_pipelines": "Standard deviation of a credit between pipelines",
+    "noise_pipeline": "Noise of a credit within one pipeline",
 }
 
 COALITION_MODELS: dict[Method, str] = {
@@ -162,6 +165,8 @@ def resolution(config: CreditConfig, measured: Chosen, stderr: float) -> str:
 def interval_sources(config: CreditConfig) -> str:
     """Sources of variation that the intervals cover."""
     sources = ["which coalitions happened to be drawn"]
+    if (pipelines := config.coalitions.pipelines) > 1:
+        sources.insert(0, f"the seeds of the classifier, the base model and its pruned copy ({pipelines} pipelines)")
     if config.coalitions.seeds > 1:
         sources.append("the training seeds of their models")
     if config.sampling.draws > 1:

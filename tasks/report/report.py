@@ -94,5 +94,6 @@ def _tables(space: Workspace, stages: RunStages) -> dict[str, bytes]:
         "credit.parquet": stages.credit.outputs.table,
         "values.parquet": stages.match.outputs.table,
         "contributions.parquet": stages.match.outputs.contributions,
+        **({"pipelines.parquet": stages.credit.outputs.pipelines} if stages.credit.outputs.pipelines else {}),
     }
     return {file: space.artifacts.get(digest) for file, digest in tables.items()}

@@ -196,7 +196,10 @@ def _credit_run(space: Workspace, credit: Credited) -> StageRun:
     return StageRun(
         credit,
         metrics | diagnostics,
-        tables={"credit.json": ranked(load_table(space, outputs.table))},
+        tables={
+            "credit.json": ranked(load_table(space, outputs.table)),
+            **({"pipelines.json": load_table(space, outputs.pipelines)} if outputs.pipelines else {}),
+        },
         of_run=True,
     )
 

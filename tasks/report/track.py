@@ -110,10 +110,11 @@ def _note(name: str, config: Mapping[str, Any], stages: RunStages, paid: Payment
     data, credit = stages.ingest.outputs, stages.credit.outputs
     first = escaped(str(headline(stages.pay.outputs.rows)))
     gain = credit.grand_utility - credit.null_utility
+    pipelines = f" of {len(counts)} pipelines" if (counts := stages.credit.inputs.pipelines) else ""
     return (
         f"Credits {len(data.players)} contributors of {data.total_items:,} images for the `{config['property']}` "
         f"of a model trained on them. Everybody's model scores {credit.grand_utility:.4g}, {gain:+.4g} compared with "
-        f"nobody's. The credit is estimated from {credit.trained} models of coalitions. {first}\n\n"
+        f"nobody's. The credit is estimated from {credit.trained} models of coalitions{pipelines}. {first}\n\n"
         f"{paid.line}\n\n"
         "*Model metrics* has the loss curves and the sampled images. Under *Artifacts*, `report.html` is the report "
         "at the end of the run, with a page for each contributor; `credit.json`, `payout.json` and `values.json` are "

@@ -20,9 +20,10 @@ from royalty.models.valuation.semivalues import exact_shapley
 from royalty.tasks.config.credit import CreditConfig, FidelityConfig
 from royalty.tasks.config.sources import DigitsSource
 from royalty.tasks.credit.counts import check_run
-from royalty.tasks.credit.estimate import MeasuredGame, estimate_credit
+from royalty.tasks.credit.estimate import estimate_credit
 from royalty.tasks.credit.fidelity import coalitions_to_retrain, fidelity_sentence
 from royalty.tasks.credit.ingest import ingest
+from royalty.tasks.credit.measured import MeasuredGame
 from royalty.tasks.credit.stages import FidelityOutputs
 from tests.conftest import WITHOUT_BOOTSTRAP, Run
 from tests.flows.test_evaluate import keep, planned

@@ -20,7 +20,8 @@ from royalty.tasks.config.credit import (
     FidelityConfig,
     StoppingConfig,
 )
-from royalty.tasks.credit.estimate import CREDIT, CreditInputs, CreditOutputs, MeasuredGame
+from royalty.tasks.credit.estimate import CREDIT, CreditInputs, CreditOutputs
+from royalty.tasks.credit.measured import MeasuredGame
 from royalty.tasks.credit.pairs import untold_pairs
 from royalty.tasks.report.composing import pair_section
 from royalty.tasks.report.contents import Contents

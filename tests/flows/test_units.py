@@ -22,9 +22,9 @@ from royalty.tasks.credit import coalitions
 from royalty.tasks.credit.coalitions import draw_coalitions, plan_coalitions, plan_image_sets, shares, side_by_side
 from royalty.tasks.credit.counts import check_run
 from royalty.tasks.credit.drawn import drawn_items
-from royalty.tasks.credit.estimate import MeasuredGame
 from royalty.tasks.credit.image_sets import gather_sets
 from royalty.tasks.credit.ingest import ingest
+from royalty.tasks.credit.measured import MeasuredGame
 from royalty.tasks.credit.pairs import untold_pairs
 from royalty.tasks.credit.stages import Classified, ClassifierInputs, ClassifierOutputs, Ingested
 from royalty.tasks.stages.stage import Finished
