@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,23 @@ from royalty.flows.configuration import ConfigError, as_credit_config
 from royalty.flows.credit import forecast
 from royalty.flows.revalue import revalue
 from royalty.infra.pages.language import shipped_language
+from royalty.infra.settings import settings
+from royalty.infra.stores.runstore import CoalitionRecord
+from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
+from royalty.models.valuation.coalitions import members_of, sample_coalitions
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig
+from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.pipelines import pipeline_seed
+from royalty.tasks.config.sources import DigitsSource
 from royalty.tasks.credit.counts import check_counterfactual, check_gallery, check_run
+from royalty.tasks.credit.estimate import estimate_credit, load_table
+from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.pairs import untold_pairs
+from royalty.tasks.pay.identities import check_identities
 from royalty.tasks.report.notes import interval_sources
 from tests.conftest import WITHOUT_BOOTSTRAP, Run
+from tests.flows.test_evaluate import keep, planned
 
 CONFIG = CreditConfig(name="several", coalitions=CoalitionConfig(pipelines=2))
 
@@ -68,6 +79,40 @@ def test_the_report_says_what_the_intervals_hold() -> None:
         assert " 3 " in shipped_language(code).text("chart_pipelines", pipelines=3)
 
 
+@pytest.mark.usefixtures("new_home")
+def test_credit_is_the_mean_and_checks_of_identities_are_of_the_first_pipeline() -> None:
+    """The second pipeline has twice the utilities, and one training of it failed."""
+    data = ingest.fn(DigitsSource(contributors=5), 0)
+    names, space = data.outputs.players, open_workspace(settings())
+    drawn = members_of(sample_coalitions(5, 20, seed=0), names)
+    pipelines = [[planned(*members, seed=seed) for members in (tuple(names), (), *drawn)] for seed in (7, 8)]
+    worth = dict(zip(names, (1.0, 2.0, 3.0, 4.0, 5.0), strict=True))
+    for scale, plans in enumerate(pipelines, start=1):
+        for plan in plans:
+            keep(space.runs, plan, scale * (1 + sum(worth[name] for name in plan.members)))
+    lost = replace(planned(*drawn[0], seed=9), key="lost")
+    record = CoalitionRecord("lost", list(lost.members), "retrain", 9, 1, 1.0, "cpu", None, "diverged")
+    space.runs.record_coalition(record)
+    first, second = pipelines[0], [*pipelines[1], lost]
+    credit = estimate_credit.fn(data, first, CONFIG, further=[second])
+    outputs, table = credit.outputs, load_table(space, credit.outputs.table).set_index("contributor")
+    assert table["credit"].to_dict() == pytest.approx({name: 1.5 * value for name, value in worth.items()}, rel=1e-3)
+    assert (outputs.null_utility, outputs.grand_utility) == pytest.approx((1.5, 24.0))
+    assert outputs.ends == (1.0, 16.0)
+    assert (outputs.failed, outputs.trained) == ([list(lost.members)], len(first) + len(second))
+    assert outputs.certainty.relative_stderr is not None
+    assert outputs.certainty.relative_stderr > 0.1, "of the mean, although coalitions have no noise"
+    assert credit.inputs.pipelines == [len(first), len(second)]
+    assert credit.inputs.of_one_game == [plan.measures[0].key for plan in first]
+    checks = check_identities.fn("several", credit, PayoutConfig(), data)
+    assert any("the measured coalitions of the first pipeline" in sentence for sentence in checks)
+    one = estimate_credit.fn(data, first, CONFIG.model_copy(update={"coalitions": CoalitionConfig()}))
+    assert one.inputs.of_one_game == credit.inputs.of_one_game
+    alone = check_identities.fn("one", one, PayoutConfig(), data)
+    gains = [next(line for line in lines if "as two names, where" in line) for lines in (checks, alone)]
+    assert gains[0].partition("(")[0] == gains[1].partition("(")[0], "of one game, and not of a mix of two"
+
+
 @pytest.mark.slow
 def test_further_pipelines_reuse_earlier_ones(royalty: Run, tmp_path: Path) -> None:
     results, tables = {}, {}
@@ -98,8 +143,9 @@ def test_further_pipelines_reuse_earlier_ones(royalty: Run, tmp_path: Path) -> N
         assert sentence.partition(":")[0] in report
         assert f"pruned copy ({pipelines} pipelines)" in report
         assert "several pipelines" in report
-        (page,) = [file for file in folder.rglob("*.html") if "scanner-01" in file.name]
-        assert f"trained {pipelines} times" in page.read_text(encoding="utf-8")
+        pages = [file.read_text(encoding="utf-8") for file in (folder / "contributors").glob("*.html")]
+        assert len(pages) == 3
+        assert all(f"trained {pipelines} times" in page for page in pages)
         metrics = MlflowClient(f"sqlite:///{tmp_path / 'home' / 'mlflow' / 'mlflow.db'}").get_run(result["mlflow_run"])
         assert metrics.data.metrics["credit/pipelines"] == pipelines
         assert metrics.data.metrics["credit/deviation_pipelines"] >= 0
