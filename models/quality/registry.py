@@ -1,6 +1,6 @@
 """The judges of image quality by name; importing this file does not import torch.
 
-Realism, which needs features only, is in `royalty.models.quality.realism`. To add a judge, write its
+Those by features alone are in `royalty.models.quality.by_features`. To add a judge, write its
 builder in a file of this folder, and its line below.
 """
 

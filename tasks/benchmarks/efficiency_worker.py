@@ -21,8 +21,8 @@ from royalty.models.distances.registry import build_distance
 from royalty.models.encoders.registry import build_encoder
 from royalty.models.generators.dcgan import DCGAN
 from royalty.models.judging.sets import images_of
+from royalty.models.quality.by_features import BY_FEATURES
 from royalty.models.quality.quality import Quality
-from royalty.models.quality.realism import Manifold, quality_of
 from royalty.models.quality.registry import build_quality
 from royalty.models.valuation.gmvaluator import RECALLED, Distances, build_index, gmvaluator_values
 from royalty.models.valuation.vae_tracin import VAECheckpoint, vae_tracin_scores
@@ -147,12 +147,12 @@ class _TimedMethod:
         if rerank != "none":
             self.distance = build_distance(rerank, shape=shape, device=device, weights=locate, resolution=seen_at)
         self.judge: Quality | None = None
-        if config.quality not in ("none", "realism"):
+        if config.quality != "none" and config.quality not in BY_FEATURES:
             self.judge = build_quality(config.quality, device=device, weights=locate)
         began = time.perf_counter()
         self.features = self.encoder.features(images)
         self.index = build_index(self.features)
-        self.manifold = Manifold(self.features) if config.quality == "realism" else None
+        self.by_features = BY_FEATURES[config.quality](self.features) if config.quality in BY_FEATURES else None
         self.pairs = None if self.distance is None else _TimedDistances(self.distance, images)
         self.prepared = time.perf_counter() - began
 
@@ -181,8 +181,8 @@ class _TimedMethod:
         return {part: spent[part] for part in PARTS}
 
     def _quality(self, generated: np.ndarray, features: np.ndarray) -> np.ndarray | None:
-        if self.manifold is not None:
-            return quality_of(self.manifold.realism(features))
+        if self.by_features is not None:
+            return self.by_features(features)
         return None if self.judge is None else self.judge.scores(generated).astype(np.float64)
 
 

@@ -52,4 +52,4 @@ class NameIn:
 EncoderChoice = Annotated[str, NameIn("encoder", ENCODERS)]
 EncodingChoice = Annotated[str, NameIn("encoder", ENCODERS, [TRAINED_ENCODER])]
 RerankChoice = Annotated[str, NameIn("distance", ["none"], DISTANCES)]
-JudgeChoice = Annotated[str, NameIn("quality", ["none", "realism"], QUALITIES)]
+JudgeChoice = Annotated[str, NameIn("quality", ["none", "realism", "density"], QUALITIES)]

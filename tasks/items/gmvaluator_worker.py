@@ -19,8 +19,8 @@ from royalty.models.distances.distance import Distance
 from royalty.models.distances.registry import build_distance
 from royalty.models.judging.memorization import Memorization, memorization_test, views_of
 from royalty.models.judging.sets import images_of
+from royalty.models.quality.by_features import BY_FEATURES
 from royalty.models.quality.quality import Quality
-from royalty.models.quality.realism import quality_of, realism_scores
 from royalty.models.quality.registry import build_quality
 from royalty.models.valuation.centring import centred
 from royalty.models.valuation.copies import earliest_members, earliest_of_each
@@ -182,10 +182,12 @@ def _quality(
     """Qualities of generated images, `(generated,)`, in [0, 1]. Scores of a quality model are stored."""
     if name == "none":
         return None
-    if name == "realism":
-        return quality_of(realism_scores(train, generated))
+    if name in BY_FEATURES:
+        return BY_FEATURES[name](train)(generated)
     if made.images is None:
-        raise InputError(f"the quality {name} needs images, and features are given; use `realism` or `none`")
+        raise InputError(
+            f"the quality {name} needs images, and features are given; use {', '.join(BY_FEATURES)} or none"
+        )
     judge: Quality = build_quality(name, device=best_device(), weights=context.weights.locate)
     key = embedding_key(judge, made.images)
     known, _ = context.embeddings.lookup(key, made.ids)
