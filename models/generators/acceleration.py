@@ -16,6 +16,9 @@ COMPILED = ("cuda",)
 CHANNELS_LAST = ("cuda",)
 """Device types whose convolutions are given weights, and so images, in channels-last memory format."""
 
+FUSED = ("cuda",)
+"""Device types on which optimizers that need not be fused make one call for all weights; it changes rounding."""
+
 BFLOAT16 = ("avx512_bf16", "amx_bf16")
 """Instructions of a CPU with which bfloat16 is faster than float32."""
 
@@ -40,6 +43,11 @@ def laid_out(net: nn.Module, device: torch.device) -> None:
     if device.type in CHANNELS_LAST:
         with torch.inference_mode(False):  # weights laid out while sampling could not be trained afterwards
             net.to(memory_format=torch.channels_last)
+
+
+def fused(device: torch.device) -> bool | None:
+    """What an optimizer of torch takes as `fused` on a device of `FUSED`, and by default elsewhere."""
+    return device.type in FUSED or None
 
 
 def compiled(net: nn.Module, device: torch.device, wanted: bool) -> Any:

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from royalty.models.base.progress import Progress
 from royalty.models.base.shapes import ImageShape
+from royalty.models.generators.acceleration import laid_out
 from royalty.models.generators.averaging import Average
-from royalty.models.generators.generator import DivergedError, batches
+from royalty.models.generators.draws import Draws
 from royalty.models.generators.kinds import FRAME
 from royalty.models.generators.latent import LatentGenerator, Part
+from royalty.models.generators.readings import Readings
 from royalty.models.generators.resume import Keeper
 
 LATENTS = 32
@@ -90,27 +92,25 @@ class BetaVAE(LatentGenerator):
 
         Raises:
             InputError: images that are not of the generator's shape.
-            DivergedError: the loss is no longer finite.
+            DivergedError: the loss is no longer finite. On a GPU, up to `readings.READ_EVERY` steps later are done.
         """
-        data = self.framed(images)
-        generator = torch.Generator().manual_seed(seed)
+        laid_out(self, self.device)
+        data, draws = self.framed(images), Draws([seed], self.device)
+        (plan,) = draws.plans([data], batch_size, steps)
+        readings = Readings(draws, steps)
         optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate, fused=True)
         average = Average(list(self.parameters()), ema_decay)
-        losses: list[float] = []
-        for batch in batches(len(data), batch_size, steps, generator):
-            noise = torch.randn((batch_size, LATENTS), generator=generator).to(self.device)
-            loss = self(data[batch], noise).mean()
+        for batch in plan:
+            loss = self(data[batch], draws.normal((batch_size, LATENTS))).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            losses.append(loss.item())
-            if not math.isfinite(losses[-1]):
-                raise DivergedError(len(losses), losses[-1], learning_rate)
+            readings.check(loss.detach()[None], learning_rate)
             average.add()
             if progress is not None:
                 progress(1)
         average.keep()
-        return losses
+        return readings.sums
 
     def initialize(self, layer: nn.Module) -> None:
         # With torch's default weights the signal fades over this many layers, and the decoder ignores the code.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -13,10 +12,12 @@ from torch import nn
 from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
 from royalty.models.base.shapes import ImageShape
+from royalty.models.generators.acceleration import laid_out
 from royalty.models.generators.averaging import Average
-from royalty.models.generators.generator import DivergedError, batches
+from royalty.models.generators.draws import Draws
 from royalty.models.generators.kinds import FRAME
 from royalty.models.generators.latent import LatentGenerator, Part
+from royalty.models.generators.readings import Readings
 from royalty.models.generators.resume import Keeper
 
 CODES = 100
@@ -82,45 +83,45 @@ class DCGAN(LatentGenerator):
 
         Raises:
             InputError: images that are not of the generator's shape, or a batch of one.
-            DivergedError: a loss is no longer finite.
+            DivergedError: a loss is no longer finite. On a GPU, up to `readings.READ_EVERY` steps later are done.
         """
         if batch_size < 2:
             raise InputError(f"batch normalization needs batches of at least 2 images; got {batch_size}. Take 64")
-        data = self.framed(images)
-        generator = torch.Generator().manual_seed(seed)
+        laid_out(self, self.device)
+        data, draws = self.framed(images), Draws([seed], self.device)
+        (plan,) = draws.plans([data], batch_size, steps)
+        readings = Readings(draws, steps)
         discriminator_optimizer, decoder_optimizer = (
             torch.optim.Adam(part.parameters(), lr=learning_rate, betas=MOMENTA, fused=True)
             for part in (self.discriminator, self.decoder)
         )
         statistics = [buffer for buffer in self.decoder.buffers() if buffer.is_floating_point()]
         average = Average([*self.decoder.parameters(), *statistics], ema_decay)
-        losses: list[float] = []
         self.train()
-        for batch in batches(len(data), batch_size, steps, generator):
-            generated = self.decoder(torch.randn((batch_size, CODES), generator=generator).to(self.device))
-            # softplus(-logit) is the cross entropy of "real", softplus(logit) that of "generated".
-            softplus = nn.functional.softplus
-            discriminator_loss = (
-                softplus(-self.discriminator(data[batch])).mean()
-                + softplus(self.discriminator(generated.detach())).mean()
-            )
-            discriminator_optimizer.zero_grad()
-            discriminator_loss.backward()  # type: ignore[no-untyped-call]
-            discriminator_optimizer.step()
-            decoder_loss = softplus(-self.discriminator(generated)).mean()
-            decoder_optimizer.zero_grad()
-            decoder_loss.backward(inputs=list(self.decoder.parameters()))  # type: ignore[no-untyped-call]
-            decoder_optimizer.step()
-            losses.append(discriminator_loss.item() + decoder_loss.item())
-            if not math.isfinite(losses[-1]):
-                self.eval()
-                raise DivergedError(len(losses), losses[-1], learning_rate)
-            average.add()
-            if progress is not None:
-                progress(1)
+        try:
+            for batch in plan:
+                generated = self.decoder(draws.normal((batch_size, CODES)))
+                # softplus(-logit) is the cross entropy of "real", softplus(logit) that of "generated".
+                softplus = nn.functional.softplus
+                discriminator_loss = (
+                    softplus(-self.discriminator(data[batch])).mean()
+                    + softplus(self.discriminator(generated.detach())).mean()
+                )
+                discriminator_optimizer.zero_grad()
+                discriminator_loss.backward()  # type: ignore[no-untyped-call]
+                discriminator_optimizer.step()
+                decoder_loss = softplus(-self.discriminator(generated)).mean()
+                decoder_optimizer.zero_grad()
+                decoder_loss.backward(inputs=list(self.decoder.parameters()))  # type: ignore[no-untyped-call]
+                decoder_optimizer.step()
+                readings.check(torch.stack([discriminator_loss, decoder_loss]).detach(), learning_rate)
+                average.add()
+                if progress is not None:
+                    progress(1)
+        finally:
+            self.eval()
         average.keep()
-        self.eval()
-        return losses
+        return readings.sums
 
     def initialize(self, layer: nn.Module) -> None:
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

@@ -154,7 +154,7 @@ class Denoiser(ABC):
 
         Raises:
             InputError: a conditional model without labels.
-            DivergedError: the loss is no longer finite. On a GPU, up to `denoising.READ_EVERY` steps later are done.
+            DivergedError: the loss is no longer finite. On a GPU, up to `readings.READ_EVERY` steps later are done.
         """
         classes = self.classes(labels, len(images))
         data, flip = self.shown(images)

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from royalty.models.generators.acceleration import in_bfloat16
 from royalty.models.generators.averaging import Average
-from royalty.models.generators.draws import DRAWN_THERE, Draws
+from royalty.models.generators.draws import Draws
 from royalty.models.generators.generator import ScaledImages
 from royalty.models.generators.libraries import DDIMScheduler
 from royalty.models.generators.memory import Parts
+from royalty.models.generators.readings import Readings
 from royalty.models.generators.resume import Keeper, pack_training, unpack_training
 from royalty.models.generators.unets import target_of
 
@@ -23,9 +24,6 @@ Optimizing = Callable[[list[Tensor], float], torch.optim.Optimizer]
 Predict = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """From noisy images `(models, batch, c, h, w)`, times and classes, both `(models, batch)`, to predictions shaped like
 the images."""
-
-READ_EVERY = 50
-"""Steps after which losses are read from a device of `DRAWN_THERE`; reading waits for all work that is queued there."""
 
 
 def train(
@@ -66,8 +64,8 @@ def train(
 
     Yields:
         After each step the losses that were read, `(steps, models)`: those of this step or, on a GPU, usually none, and
-        in turn those of `READ_EVERY` steps. The parameters become their averages when the iterator is exhausted;
-        a caller that stops earlier leaves the unaveraged weights.
+        in turn those of `readings.READ_EVERY` steps. The parameters become their averages when the iterator is
+        exhausted; a caller that stops earlier leaves the unaveraged weights.
     """
     device = parameters[0].device
     draws = Draws(seeds, device)
@@ -76,12 +74,11 @@ def train(
     optimizer = (optimizing or adam)(parameters, learning_rate)
     parts = Parts(parameters, batch_size, gradient_accumulation)
     saved = keeper.load() if keeper else None
-    losses_so_far = unpack_training(saved, optimizer, average.means, draws.generators) if saved else []
-    average.step = done = len(losses_so_far)
-    for row in losses_so_far[:]:
+    before = unpack_training(saved, optimizer, average.means, draws.generators) if saved else []
+    average.step = done = len(before)
+    for row in before:
         yield [row]
-    unread: list[Tensor] = []
-    read_every = READ_EVERY if device.type in DRAWN_THERE else 1
+    readings = Readings(draws, steps, before)
     for step, chosen in enumerate(zip(*plans, strict=True)):
         if step < done:
             continue
@@ -101,18 +98,13 @@ def train(
         noisy, target = scheduler.add_noise(*flat), target_of(scheduler, *flat)
         noisy, target = noisy.view_as(clean), target.view_as(clean)
         work = partial(_backward, predict, noisy, times, classes, target, mixed_precision)
-        unread.append(parts.run(work, optimizer.zero_grad))
+        computed = parts.run(work, optimizer.zero_grad)
         optimizer.step()
         average.add()
         saving = keeper is not None and keeper.due()
-        losses: list[list[float]] = []
-        if saving or len(unread) >= read_every or step == steps - 1:
-            losses = _read(unread)
-            unread = []
-        if keeper:
-            losses_so_far += losses
-            if saving:
-                keeper.save(pack_training(optimizer, average.means, draws.generators, losses_so_far))
+        losses = readings.add(computed, now=saving)
+        if keeper and saving:
+            keeper.save(pack_training(optimizer, average.means, draws.generators, readings.rows))
         yield losses
     average.keep()
 
@@ -128,11 +120,6 @@ def eight_bit_adam(parameters: list[Tensor], learning_rate: float) -> torch.opti
 
     optimizer: torch.optim.Optimizer = AdamW8bit(parameters, lr=learning_rate)
     return optimizer
-
-
-def _read(losses: list[Tensor]) -> list[list[float]]:
-    rows: list[list[float]] = torch.stack(losses).tolist()
-    return rows
 
 
 def _backward(

@@ -44,15 +44,16 @@ class Draws:
     """The draws of models that are trained side by side, each from its own seed.
 
     Attributes:
-        generators: one for each model, for all draws but, on a device of `DRAWN_THERE`, those of the batches.
+        apart: whether the device is one of `DRAWN_THERE`.
+        generators: one for each model, for all draws but, on such a device, those of the batches.
     """
 
     def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
         self.device = device
-        apart = device.type in DRAWN_THERE
-        self.place = device if apart else torch.device("cpu")
+        self.apart = device.type in DRAWN_THERE
+        self.place = device if self.apart else torch.device("cpu")
         self._of_batches = [generator_on(torch.device("cpu"), seed) for seed in seeds]
-        self.generators = [generator_on(device, seed) for seed in seeds] if apart else self._of_batches
+        self.generators = [generator_on(device, seed) for seed in seeds] if self.apart else self._of_batches
 
     def plans(self, sets: Sequence[Tensor | ScaledImages], batch_size: int, steps: int) -> list[Iterator[Tensor]]:
         """For each model the rows of its data in each batch, on the device that holds the data."""
@@ -85,6 +86,18 @@ class Draws:
             self._stacked(mirrored) if flip else None,
             self._stacked(hidden) if hide else None,
         )
+
+    def normal(self, shape: Sequence[int], model: int = 0) -> Tensor:
+        """Standard normal numbers of a model."""
+        return torch.randn(tuple(shape), generator=self.generators[model], device=self.place).to(self.device)
+
+    def uniform(self, count: int, model: int = 0) -> Tensor:
+        """Numbers of a model in [0, 1)."""
+        return torch.rand(count, generator=self.generators[model], device=self.place).to(self.device)
+
+    def below(self, end: int, count: int, model: int = 0) -> Tensor:
+        """Whole numbers of a model from 0 to below an end."""
+        return torch.randint(end, (count,), generator=self.generators[model], device=self.place).to(self.device)
 
     def _stacked(self, parts: list[Tensor]) -> Tensor:
         return torch.stack(parts).to(self.device)

@@ -5,8 +5,8 @@ The autoencoder is trained first; then the U-Net is trained on its latents, toge
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from royalty.models.base.progress import Progress
+from royalty.models.generators.acceleration import fused, laid_out
 from royalty.models.generators.averaging import Average
-from royalty.models.generators.generator import DivergedError, batches, scaled
+from royalty.models.generators.draws import Draws
+from royalty.models.generators.generator import ScaledImages
 from royalty.models.generators.libraries import AutoencoderKL, DDPMScheduler, get_cosine_schedule_with_warmup
+from royalty.models.generators.readings import Readings
 from royalty.models.generators.resume import Keeper, pack_training, unpack_training
 
 KL_WEIGHT = 1e-3
@@ -27,8 +30,8 @@ UNCAPTIONED = 0.1
 
 WARMUP_SHARE, EMA_DECAY, WEIGHT_DECAY, ENCODING_BATCH = 0.1, 0.995, 1e-2, 256
 
-Loss = Callable[[Tensor, torch.Generator], Tensor]
-"""From positions of images and the generator of all random draws to the loss."""
+Loss = Callable[[Tensor, Draws], Tensor]
+"""From positions of images and the random draws to the loss."""
 
 
 def train_autoencoder(
@@ -53,13 +56,14 @@ def train_autoencoder(
         The loss of each step.
 
     Raises:
-        DivergedError: the loss is no longer finite.
+        DivergedError: the loss is no longer finite. On a GPU, up to `readings.READ_EVERY` steps later are done.
     """
+    shown = ScaledImages(images, vae.device)
 
-    def loss(places: Tensor, generator: torch.Generator) -> Tensor:
-        colour = _coloured(images, places, vae)
+    def loss(places: Tensor, draws: Draws) -> Tensor:
+        colour = _coloured(shown, places, vae)
         latent = vae.encode(colour).latent_dist
-        sampled = latent.mean + latent.std * torch.randn(latent.mean.shape, generator=generator).to(vae.device)
+        sampled = latent.mean + latent.std * draws.normal(latent.mean.shape)
         reconstruction = (vae.decode(sampled).sample - colour).square().mean()
         divergence = (latent.mean.square() + latent.var - 1 - latent.logvar).mean() / 2
         total: Tensor = reconstruction + KL_WEIGHT * divergence
@@ -68,7 +72,7 @@ def train_autoencoder(
     losses = _optimize(
         [vae],
         loss,
-        len(images),
+        shown,
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -84,8 +88,8 @@ def train_autoencoder(
 @torch.no_grad()
 def latents_of(vae: AutoencoderKL, images: np.ndarray) -> Tensor:
     """Unscaled means and standard deviations of the latents of images: `(n, 2, channels, h, w)`."""
-    parts = torch.split(torch.arange(len(images)), ENCODING_BATCH)
-    dists = [vae.encode(_coloured(images, part, vae)).latent_dist for part in parts]
+    shown, parts = ScaledImages(images, vae.device), torch.split(torch.arange(len(images)), ENCODING_BATCH)
+    dists = [vae.encode(_coloured(shown, part, vae)).latent_dist for part in parts]
     return torch.cat([torch.stack([dist.mean, dist.std], 1) for dist in dists])
 
 
@@ -113,7 +117,7 @@ def train_denoiser(
         The loss of each step.
 
     Raises:
-        DivergedError: the loss is no longer finite.
+        DivergedError: as `train_autoencoder`.
     """
     unet, encoder, tokenizer = pipeline.unet, pipeline.text_encoder, pipeline.tokenizer
     noising = DDPMScheduler.from_config(pipeline.scheduler.config)
@@ -123,12 +127,11 @@ def train_denoiser(
     tokens = tokenizer(captions, padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt")
     tokens = tokens["input_ids"].to(unet.device)  # (captions, tokens)
 
-    def loss(places: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(places: Tensor, draws: Draws) -> Tensor:
         # One draw samples the latent from its posterior, the other is the noise to predict.
-        noise = torch.randn((2, len(places), *moments.shape[2:]), generator=generator).to(unet.device)
-        count = int(noising.config.num_train_timesteps)
-        times = torch.randint(count, (len(places),), generator=generator).to(unet.device)
-        captioned = torch.rand(len(places), generator=generator).to(unet.device) >= UNCAPTIONED
+        noise = draws.normal((2, len(places), *moments.shape[2:]))
+        times = draws.below(int(noising.config.num_train_timesteps), len(places))
+        captioned = draws.uniform(len(places)) >= UNCAPTIONED
         clean = moments[places, 0] + moments[places, 1] * noise[0]
         noisy = noising.add_noise(clean, noise[1], times)
         embedded = encoder(tokens)[0][caption_index[places] * captioned]  # (batch, tokens, features)
@@ -138,7 +141,7 @@ def train_denoiser(
     return _optimize(
         [unet, encoder],
         loss,
-        len(images),
+        moments,
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -151,7 +154,7 @@ def train_denoiser(
 def _optimize(
     nets: Sequence[nn.Module],
     loss: Loss,
-    items: int,
+    data: Tensor | ScaledImages,
     *,
     steps: int,
     batch_size: int,
@@ -160,42 +163,47 @@ def _optimize(
     progress: Progress | None,
     keeper: Keeper | None,
 ) -> list[float]:
-    """Train with AdamW, warm-up and cosine decay of the learning rate; the nets end with their averaged weights."""
+    """Train with AdamW, warm-up and cosine decay of the learning rate; the nets end with their averaged weights.
+
+    Args:
+        data: the rows that are trained on; the loss takes their positions, on the device that holds them.
+    """
+    for net in nets:
+        laid_out(net, next(net.parameters()).device)
     parameters = [parameter for net in nets for parameter in net.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY)
+    device = parameters[0].device
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=fused(device))
     rate = get_cosine_schedule_with_warmup(optimizer, round(steps * WARMUP_SHARE), steps)
-    generator = torch.Generator().manual_seed(seed)
-    plan = batches(items, batch_size, steps, generator)
+    draws = Draws([seed], device)
+    (plan,) = draws.plans([data], batch_size, steps)
     average = Average(parameters, EMA_DECAY)
     saved = keeper.load() if keeper else None
-    done = unpack_training(saved, optimizer, average.means, [generator]) if saved else []
-    losses = [step_loss for (step_loss,) in done]
-    average.step = len(losses)
-    for _ in losses:
+    done = unpack_training(saved, optimizer, average.means, draws.generators) if saved else []
+    readings, average.step = Readings(draws, steps, done), len(done)
+    for _ in done:
         rate.step()
     for net in nets:
         net.train()
-    for places in plan[len(losses) :]:
+    for step, places in enumerate(islice(plan, len(done), None), len(done) + 1):
         optimizer.zero_grad()
-        batch_loss = loss(places, generator)
+        batch_loss = loss(places, draws)
         batch_loss.backward()  # type: ignore[no-untyped-call]
-        losses.append(float(batch_loss.detach()))
-        if not math.isfinite(losses[-1]):
-            raise DivergedError(len(losses), losses[-1], learning_rate)
+        saving = keeper is not None and (keeper.due() or step == steps)
+        readings.check(batch_loss.detach()[None], learning_rate, now=saving)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         rate.step()
         average.add()
         if progress is not None:
             progress(1)
-        if keeper and (keeper.due() or len(losses) == steps):
-            keeper.save(pack_training(optimizer, average.means, [generator], [[step_loss] for step_loss in losses]))
+        if keeper and saving:
+            keeper.save(pack_training(optimizer, average.means, draws.generators, readings.rows))
     average.keep()
     for net in nets:
         net.eval()
-    return losses
+    return readings.sums
 
 
-def _coloured(images: np.ndarray, places: Tensor, vae: AutoencoderKL) -> Tensor:
+def _coloured(shown: ScaledImages, places: Tensor, vae: AutoencoderKL) -> Tensor:
     """The images at these positions in [-1, 1], with as many channels as the autoencoder takes."""
-    return scaled(images[places.cpu().numpy()], vae.device).expand(-1, vae.config.in_channels, -1, -1)
+    return shown[places].expand(-1, vae.config.in_channels, -1, -1)

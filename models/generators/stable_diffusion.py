@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from royalty.models.base.checkpoints import hub_extra
 from royalty.models.base.errors import InputError
 from royalty.models.data.items import item_id
+from royalty.models.generators.acceleration import laid_out
 from royalty.models.generators.generator import RowCache, cached_rows, quantized, scaled
 from royalty.models.generators.outline import check_targets
 from royalty.models.generators.pipelines import check_pipeline, digest_of_pipeline, loading
@@ -50,7 +51,7 @@ class FrozenPipeline:
             self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
             self.scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
         for part in (self.unet, self.vae, self.text_encoder):
-            part.requires_grad_(False).eval().to(self.device)
+            laid_out(part.requires_grad_(False).eval().to(self.device), self.device)
         self._adapters: dict[str, dict[str, nn.Parameter]] = {}
 
     def adapter(self, targets: Sequence[str], rank: int) -> dict[str, nn.Parameter]:

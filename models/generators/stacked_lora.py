@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ from royalty.models.generators.acceleration import compiled, in_bfloat16
 from royalty.models.generators.adaptation import Adaptation
 from royalty.models.generators.averaging import Average
 from royalty.models.generators.captions import captions_of
-from royalty.models.generators.generator import Fits, RowCache, batches
+from royalty.models.generators.draws import Draws
+from royalty.models.generators.generator import Fits, RowCache
 from royalty.models.generators.libraries import get_cosine_schedule_with_warmup
 from royalty.models.generators.memory import Parts
+from royalty.models.generators.readings import Readings
 from royalty.models.generators.resume import Keeper, pack_training, unpack_training
 from royalty.models.generators.stable_diffusion import FrozenPipeline
 
@@ -86,11 +89,9 @@ def fit_side_by_side(
         InputError: missing captions, or images or captions that the pipeline does not take.
     """
     count = len(models)
-    sources = [
-        _source(pipeline, settings, shown, cache, steps, batch_size, seed)
-        for shown, seed in zip(sets, seeds, strict=True)
-    ]
-    generators = [source.generator for source in sources]
+    sources = [_source(pipeline, settings, shown, cache) for shown in sets]
+    draws = Draws(seeds, pipeline.device)
+    plans = draws.plans([source.moments for source in sources], batch_size, steps)
     losses = np.full((count, steps), math.nan)
     diverged: list[int | None] = [None] * count
     with stacked(pipeline, settings, models) as parameters:
@@ -103,20 +104,22 @@ def fit_side_by_side(
         average = Average(parameters, ema_decay)
         parts = Parts(parameters, batch_size, settings.gradient_accumulation)
         saved = keeper.load() if keeper else None
-        done = unpack_training(saved, optimizer, average.means, generators) if saved else []
-        average.step = len(done)
+        done = unpack_training(saved, optimizer, average.means, draws.generators) if saved else []
+        readings, average.step = Readings(draws, steps, done), len(done)
         for step, row in enumerate(done):
             losses[:, step] = row
             rate.step()
-        for step in range(len(done), steps):
-            drawn = zip(*(source.draw(step) for source in sources), strict=True)
+        for chosen in islice(zip(*plans, strict=True), len(done), None):
+            picked = enumerate(zip(sources, chosen, strict=True))
+            drawn = zip(*(source.draw(batch, draws, model) for model, (source, batch) in picked), strict=True)
             clean, noise, times, embeddings = (torch.stack(tensors) for tensors in drawn)
             work = partial(_backward, pipeline, settings, unet, clean, noise, times, embeddings)
-            row = parts.run(work, optimizer.zero_grad).tolist()
-            for index, loss in enumerate(row):
-                if diverged[index] is None:
-                    losses[index, step] = loss
-                    diverged[index] = None if math.isfinite(loss) else step + 1
+            saving, first = keeper is not None and keeper.due(), len(readings.rows)
+            for step, row in enumerate(readings.add(parts.run(work, optimizer.zero_grad), now=saving), first):
+                for index, loss in enumerate(row):
+                    if diverged[index] is None:
+                        losses[index, step] = loss
+                        diverged[index] = None if math.isfinite(loss) else step + 1
             if None not in diverged:
                 break
             optimizer.step()
@@ -124,8 +127,8 @@ def fit_side_by_side(
             average.add()
             if progress is not None:
                 progress(1)
-            if keeper and keeper.due():
-                keeper.save(pack_training(optimizer, average.means, generators, losses[:, : step + 1].T.tolist()))
+            if keeper and saving:
+                keeper.save(pack_training(optimizer, average.means, draws.generators, readings.rows))
     learned = [dict(start) for start in models]
     for index in range(count):
         means = [mean if count == 1 else mean[index].clone() for mean in average.means]
@@ -195,44 +198,35 @@ class _Stacked(nn.Module):
 @dataclass(frozen=True)
 class _Source:
     """The images of one model: moments of latents, `(items, 2, c, h, w)`; embeddings of the distinct captions, and each
-    image's index in these; positions in each batch; and the generator of its draws."""
+    image's index in these."""
 
     moments: Tensor
     embeddings: Tensor
     captions: Tensor
-    plan: Sequence[Tensor]
-    generator: torch.Generator
     timesteps: int
 
-    def draw(self, step: int) -> tuple[Tensor, ...]:
-        """Latents and noise, `(batch, c, h, w)`, timesteps, `(batch,)`, and embeddings, `(batch, tokens, features)`."""
-        batch, device = self.plan[step], self.moments.device
+    def draw(self, batch: Tensor, draws: Draws, model: int) -> tuple[Tensor, ...]:
+        """Latents and noise, `(batch, c, h, w)`, timesteps, `(batch,)`, and embeddings, `(batch, tokens, features)`.
+
+        Args:
+            batch: positions of the images.
+            model: whose draws are taken.
+        """
         # One draw samples the latent from its posterior, the other is the noise to predict.
-        noise = torch.randn((2, len(batch), *self.moments.shape[2:]), generator=self.generator).to(device)
-        times = torch.randint(self.timesteps, (len(batch),), generator=self.generator).to(device)
+        noise = draws.normal((2, len(batch), *self.moments.shape[2:]), model)
+        times = draws.below(self.timesteps, len(batch), model)
         clean = self.moments[batch, 0] + self.moments[batch, 1] * noise[0]
         return clean, noise[1], times, self.embeddings[self.captions[batch]]
 
 
-def _source(
-    pipeline: FrozenPipeline,
-    settings: Adaptation,
-    shown: Shown,
-    cache: RowCache,
-    steps: int,
-    batch_size: int,
-    seed: int,
-) -> _Source:
+def _source(pipeline: FrozenPipeline, settings: Adaptation, shown: Shown, cache: RowCache) -> _Source:
     captions = captions_of(shown.texts, settings.prompt, len(shown.images))
     distinct = sorted(set(captions))
     moments = pipeline.moments(shown.images, cache)
-    generator = torch.Generator().manual_seed(seed)
     return _Source(
         moments=moments,
         embeddings=pipeline.embeddings(distinct, cache),
         captions=torch.tensor([distinct.index(text) for text in captions], device=moments.device),
-        plan=batches(len(shown.images), batch_size, steps, generator),
-        generator=generator,
         timesteps=int(pipeline.scheduler.config.num_train_timesteps),
     )
 

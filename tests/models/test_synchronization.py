@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from royalty.models.base.choices import SchedulerName
 from royalty.models.base.errors import InputError
 from royalty.models.data.items import Shown
-from royalty.models.generators import denoising, draws, generator
+from royalty.models.generators import denoising, draws, generator, readings
 from royalty.models.generators.ddpm import DDPM, Architecture
 from royalty.models.generators.generator import ScaledImages
 from royalty.models.generators.stacked import fit_stacked
@@ -67,10 +67,18 @@ def test_waits_of_sampling_do_not_grow_with_its_steps(
 
 def like_a_gpu(device: str, monkeypatch: pytest.MonkeyPatch, free: int = 10**9) -> None:
     """Let a device draw noise, and keep images and losses, as CUDA does."""
-    monkeypatch.setattr(denoising, "DRAWN_THERE", (device,))
     monkeypatch.setattr(draws, "DRAWN_THERE", (device,))
     monkeypatch.setattr(generator, "KEPT_THERE", (device,))
     monkeypatch.setattr(generator, "free_memory", lambda device: free)
+
+
+def without_generators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the meta device train: no generator exists there, and no loss."""
+    seeded = draws.generator_on
+    monkeypatch.setattr(
+        draws, "generator_on", lambda device, seed: None if device.type == "meta" else seeded(device, seed)
+    )
+    monkeypatch.setattr(readings, "_read", lambda losses: [[0.0] * len(losses[0])] * len(losses))
 
 
 @pytest.mark.parametrize("architecture", [PLAIN, ALL])
@@ -78,12 +86,7 @@ def test_waits_of_training_do_not_grow_with_its_steps(
     architecture: Architecture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     like_a_gpu("meta", monkeypatch)
-    seeded = draws.generator_on
-    # No generator exists on this device, and no loss.
-    monkeypatch.setattr(
-        draws, "generator_on", lambda device, seed: None if device.type == "meta" else seeded(device, seed)
-    )
-    monkeypatch.setattr(denoising, "_read", lambda losses: [[0.0]] * len(losses))
+    without_generators(monkeypatch)
     model = DDPM.build(architecture, seed=0).to("meta")
     monkeypatch.setattr(model, "optimizing", lambda: lambda weights, rate: torch.optim.SGD(weights, rate))
 
@@ -115,6 +118,14 @@ class Memory:
         self.state = state
 
 
+def reads_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of losses that are read at a time, at most four, from now on."""
+    monkeypatch.setattr(readings, "READ_EVERY", 4)
+    sizes, read = [], readings._read
+    monkeypatch.setattr(readings, "_read", lambda losses: sizes.append(len(losses)) or read(losses))
+    return sizes
+
+
 def test_a_device_that_draws_repeats_itself_reads_losses_rarely_and_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
     def trained(**options: Any) -> tuple[list[float], bytes]:
         model = DDPM.build(ALL, seed=0)
@@ -122,9 +133,7 @@ def test_a_device_that_draws_repeats_itself_reads_losses_rarely_and_resumes(monk
 
     on_cpu, memory = trained(), Memory(after=6)
     like_a_gpu("cpu", monkeypatch)
-    monkeypatch.setattr(denoising, "READ_EVERY", 4)
-    sizes, read = [], denoising._read
-    monkeypatch.setattr(denoising, "_read", lambda losses: sizes.append(len(losses)) or read(losses))
+    sizes = reads_of(monkeypatch)
     first = trained()
     assert sizes == [4, 4, 1]
     assert first == trained() == trained(keeper=memory) == trained(keeper=memory)
