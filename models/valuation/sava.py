@@ -39,7 +39,8 @@ from royalty.models.valuation.costs import MatrixCost
 from royalty.models.valuation.ground import Batch, Options
 from royalty.models.valuation.items import ItemValues
 from royalty.models.valuation.lava import MAX_ITERATIONS, calibrated
-from royalty.models.valuation.transport import Transport, solve_transport, source_potential
+from royalty.models.valuation.stacked_transport import solve_transports, source_potentials, stacks
+from royalty.models.valuation.transport import Transport, solve_transport
 
 
 def sava_values(
@@ -241,9 +242,8 @@ def value_share(
     gradients, columns = [], [np.zeros(len(val[0])) for val in plan.val]
     for batch, sent in zip(batches, outer.sent[first:], strict=False):
         gradient = np.zeros(len(batch[0]))
-        for column, (val, target, share) in enumerate(zip(plan.val, outer.potentials, sent, strict=True)):
-            cost = plan.ground.cost(batch, val, device)
-            source, mass = source_potential(cost, *_uniform(batch, val), target, plan.ground.epsilon)
+        sources = _source_potentials(plan, batch, outer.potentials, device)
+        for column, ((source, mass), share) in enumerate(zip(sources, sent, strict=True)):
             gradient += share * source
             columns[column] += len(gradient) * mass
         gradients.append(gradient)
@@ -312,23 +312,37 @@ def _transports(
 
     Each transport starts from the potential of the previous training batch, since batches are similar.
     """
-    starts: list[np.ndarray | None] = [None] * len(plan.val)
+    settings: dict[str, Any] = {
+        "epsilon": plan.ground.epsilon,
+        "tolerance": plan.ground.options.tolerance,
+        "max_iterations": plan.ground.options.max_iterations,
+    }
+    starts: list[np.ndarray] | None = None
     for batch in batches:
-        row = []
-        for column, val in enumerate(plan.val):
-            transport = solve_transport(
-                plan.ground.cost(batch, val, device),
-                *_uniform(batch, val),
-                epsilon=plan.ground.epsilon,
-                tolerance=plan.ground.options.tolerance,
-                max_iterations=plan.ground.options.max_iterations,
-                start=starts[column],
-            )
-            starts[column] = transport.target
-            row.append(transport)
+        solved: dict[int, Transport] = {}
+        for chosen in stacks(len(batch[0]), [len(val[0]) for val in plan.val], device):
+            costs = [plan.ground.cost(batch, plan.val[column], device) for column in chosen]
+            first = None if starts is None else [starts[column] for column in chosen]
+            together = solve_transports(costs, *_uniform(batch, plan.val[chosen[0]]), **settings, starts=first)
+            solved |= zip(chosen, together, strict=True)
+        row = [solved[column] for column in range(len(plan.val))]
+        starts = [transport.target for transport in row]
         yield len(batch[0]), row
         if progress is not None:
             progress(1)
+
+
+def _source_potentials(
+    plan: Plan, batch: Batch, targets: Sequence[np.ndarray], device: torch.device | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each validation batch, potentials of a training batch and masses of columns: see `source_potential`."""
+    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for chosen in stacks(len(batch[0]), [len(val[0]) for val in plan.val], device):
+        costs = [plan.ground.cost(batch, plan.val[column], device) for column in chosen]
+        of_these = [targets[column] for column in chosen]
+        pairs = source_potentials(costs, *_uniform(batch, plan.val[chosen[0]]), of_these, plan.ground.epsilon)
+        found |= zip(chosen, zip(*pairs, strict=True), strict=True)
+    yield from (found[column] for column in range(len(plan.val)))
 
 
 def _uniform(train: Batch, val: Batch) -> tuple[np.ndarray, np.ndarray]:

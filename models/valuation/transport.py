@@ -113,7 +113,7 @@ def solve_transport(
     kind = cost.offsets.dtype
     a, b = (torch.as_tensor(weights, dtype=torch.float64) for weights in (source_weights, target_weights))
     g = torch.zeros_like(b) if start is None else torch.as_tensor(start, dtype=torch.float64)
-    stages = _falling(epsilon, COARSEST * cost.scale) if start is None else []
+    stages = falling(epsilon, COARSEST * cost.scale) if start is None else []
     mixing = Mixing(8 * torch.finfo(kind).eps * cost.scale)
     iterations, error, drift = 0, np.inf, np.inf
     kept: _Kept | None = None
@@ -304,7 +304,7 @@ def _between(flow: Tensor, ratio: Tensor, b: Tensor, groups: Tensor, least: floa
     return shift - shift.mean()
 
 
-def _falling(epsilon: float, start: float) -> list[float]:
+def falling(epsilon: float, start: float) -> list[float]:
     """Decreasing values from the start to well above epsilon."""
     values = []
     while start > 2 * epsilon:
