@@ -27,6 +27,7 @@ def started(
     Raises:
         ConfigError: a file or folder that a configuration names is not there.
     """
+    from royalty.flows.gpu_workers import fit_workers
     from royalty.flows.named_files import check_files
     from royalty.infra.processes.importing import collection_paused
     from royalty.infra.processes.script import script_not_imported
@@ -40,6 +41,8 @@ def started(
     check_home(settings())
     with script_not_imported():
         if known is None or not open_workspace(settings()).runs.knows(known):
+            for config in configs:
+                fit_workers(config)
             preload(*works)  # workers will be needed: import their modules while the server starts
         with session(show_progress=show_progress) as wait_for_server:
             with collection_paused():

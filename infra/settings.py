@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
+import subprocess
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,16 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def free_gpu_memory() -> int:
+    """Bytes that are free on the GPU of this machine with the fewest, by NVIDIA's tool; 0 if it says nothing."""
+    asked = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
+        return min(int(line) for line in answer.split()) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return 0
+
+
 def user() -> str:
     """Name of the user of this process, or its number if the system has no name for it."""
     try:
@@ -47,6 +58,16 @@ def gpus() -> int:
     if visible is None:
         return present
     return min(present, len([name for name in visible.split(",") if name.strip() not in ("", "-1")]))
+
+
+_on_each_gpu = 1
+
+
+def use_gpu_memory(processes: int) -> None:
+    """Let the default of `workers` be so many processes on each GPU, in this process."""
+    global _on_each_gpu
+    _on_each_gpu = processes
+    settings.cache_clear()
 
 
 class SettingsError(UserError, ValueError):
@@ -69,8 +90,8 @@ class Settings(BaseSettings):
         openlineage_owner: owner of jobs and datasets in these events, such as `team:ml`; by default none is named.
         openlineage_contributors: name contributors as owners of datasets, and send messages of errors, which may name
             them; by default events have no personal data.
-        workers: number of processes that measure coalitions at once; by default one for each GPU, or for each core if
-            there is no GPU.
+        workers: number of processes that measure coalitions at once; by default one for each core, or on GPUs as
+            many as their memory has room for (`use_gpu_memory`).
         actor: who acts in cases, opt-outs and approvals; by default the user of this process.
         language: language of contributors' pages and annual statements: one that is shipped, or a YAML file with texts.
         signing_key: private key that signs checkpoints of the ledger and rows of the run store, as PEM or as the path
@@ -93,7 +114,7 @@ class Settings(BaseSettings):
     openlineage: str = ""
     openlineage_owner: str = ""
     openlineage_contributors: bool = False
-    workers: PositiveInt = Field(default_factory=lambda: gpus() or cores())
+    workers: PositiveInt = Field(default_factory=lambda: gpus() * _on_each_gpu or cores())
     actor: str = Field(default_factory=user)
     language: str = "en"
     runner: str = "threads"

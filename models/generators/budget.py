@@ -18,6 +18,16 @@ COPIES = 5
 
 FLOAT = 4
 
+CONTEXT = 2 * 2**30
+"""Bytes of a process on a GPU beside its nets: CUDA itself, kernels, the property's encoder, and memory that PyTorch
+keeps for reuse. Assumed."""
+
+USED = 0.9
+"""Fraction of the free memory of a GPU that processes are given."""
+
+MOST_PROCESSES = 8
+"""Most processes on a GPU: they take turns in computing, and gain by overlapping their waits alone."""
+
 
 @dataclass(frozen=True)
 class TrainingLength:
@@ -93,9 +103,33 @@ def budget(
     shared = training(outline.multiply_adds, base) + training(pruned, recovery)
     shared += sampling(outline.multiply_adds) + 2 * sampling(pruned)
     per_coalition = training(pruned, coalition) * trainings / coalitions + draws * sampling(pruned)
-    memory = FLOAT * (outline.frozen + COPIES * outline.parameters) + base.batch_size * outline.activations
+    memory = training_bytes(outline, base.batch_size)
     return Budget(
         coalition_minutes=per_coalition / SUSTAINED / 60,
         hours=(shared + coalitions * per_coalition) / SUSTAINED / 3600,
         gigabytes=memory / 1e9,
     )
+
+
+def training_bytes(outline: Outline, batch_size: int, models: int = 1) -> int:
+    """Memory for training models of one shape side by side, all in float32.
+
+    Frozen weights are held once. Each model has its weights, their gradients, Adam's two moments and the average, and
+    the activations that its batch stores for the backward pass.
+    """
+    each = FLOAT * COPIES * outline.parameters + batch_size * outline.activations
+    return FLOAT * outline.frozen + models * each
+
+
+def processes_on_gpu(free: int, training: int, cores: int) -> int:
+    """Number of processes that train coalitions on one GPU at once, at least one.
+
+    `USED` times the free memory, divided by the memory of a process, which is that of its training and `CONTEXT`; at
+    most one process for each core, and `MOST_PROCESSES`.
+
+    Args:
+        free: bytes of the GPU that nobody has taken.
+        training: bytes of what a process trains at once: see `training_bytes`.
+        cores: for the processes of this GPU.
+    """
+    return max(1, min(int(USED * free) // (training + CONTEXT), cores, MOST_PROCESSES))

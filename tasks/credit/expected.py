@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from royalty.models.generators.budget import Budget, Sampled, TrainingLength, budget
+from royalty.models.generators.budget import Budget, Sampled, TrainingLength, budget, training_bytes
 from royalty.models.generators.outline import Outline
 from royalty.models.generators.registry import outline_generator
+from royalty.models.generators.stacked import LANES
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.sources import ImageSource, side_of
 
@@ -23,9 +24,7 @@ class Expected:
 def expected(config: CreditConfig) -> Expected:
     """Estimate a run that measures all coalitions it may. Image files are assumed to be in colour."""
     generator, coalitions, sampling = config.generator, config.coalitions, config.sampling
-    side = side_of(config.data)
-    shape = (3 if isinstance(config.data, ImageSource) else 1, side, side)
-    outline = outline_generator(generator.kind, shape, generator.architecture())
+    outline = _outline(config)
     trained = coalitions.training(coalitions.method, generator)
     # Assumes that pruning removes the same fraction of multiply-adds as of parameters.
     unpruned = coalitions.method in ("finetune", "retrain") or outline.frozen
@@ -46,3 +45,24 @@ def expected(config: CreditConfig) -> Expected:
             kept=1.0 if unpruned else 1 - config.pruning.ratio,
         ),
     )
+
+
+def coalition_bytes(config: CreditConfig) -> int:
+    """GPU memory for what a process trains at once: a coalition, or as many as are trained side by side.
+
+    The net is the whole one, since the fraction that pruning leaves of its activations is not known beforehand.
+    """
+    models, batch_size = 1, config.coalitions.batch_size
+    if config.generator.kind == "lora":
+        from royalty.models.generators.stacked_lora import MOST_IMAGES, MOST_MODELS  # with transformers
+
+        models = max(1, min(MOST_MODELS, MOST_IMAGES["cuda"] // batch_size))
+    elif config.generator.kind == "ddpm" and config.generator.share_process:
+        models = LANES
+    return training_bytes(_outline(config), batch_size, models)
+
+
+def _outline(config: CreditConfig) -> Outline:
+    side = side_of(config.data)
+    shape = (3 if isinstance(config.data, ImageSource) else 1, side, side)
+    return outline_generator(config.generator.kind, shape, config.generator.architecture())

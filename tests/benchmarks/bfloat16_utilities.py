@@ -14,7 +14,6 @@ paired differences is at most the square root of two times the standard error of
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -55,7 +54,7 @@ def utilities(
     model.prune(config.pruning.ratio, data.images, labels=data.labels, seed=seed)
     recovery = generator.training() | {"steps": config.pruning.recovery_steps}
     model.fit(data.images, labels=data.labels, **recovery, seed=seed)
-    training = replace(config.coalitions.training("sparsified", generator))
+    training = config.coalitions.training("sparsified", generator)
     outcomes = coalition_models("sparsified", model, data, masks, training, [seed] * len(masks))
     found = []
     for outcome in outcomes:
@@ -114,7 +113,9 @@ def main() -> None:
         for seed in range(given.seeds):
             for mixed, row in zip((False, True), rows, strict=True):
                 row.append(utilities(config, splits, classifier, masks, seed, mixed))
-                print(f"{preset} seed {seed} {'bfloat16' if mixed else 'float32'} {row[-1].round(3).tolist()}", flush=True)
+                print(
+                    f"{preset} seed {seed} {'bfloat16' if mixed else 'float32'} {row[-1].round(3).tolist()}", flush=True
+                )
         found = compared(*(np.array(row) for row in rows))
         print(
             f"| {preset} | {given.coalitions}, {given.seeds} | {found['spread']:.3f} | {found['stderr']:.3f} | "

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from royalty.models.generators.budget import SUSTAINED, Sampled, TrainingLength, budget
+from royalty.models.generators.budget import (
+    SUSTAINED,
+    Sampled,
+    TrainingLength,
+    budget,
+    processes_on_gpu,
+    training_bytes,
+)
 from royalty.models.generators.ddpm import DDPM
 from royalty.models.generators.libraries import UNet2DConditionModel
 from royalty.models.generators.outline import Outline, activations, outline_of_adapter
@@ -73,3 +80,17 @@ def test_what_a_gradient_keeps_by_hand() -> None:
         net, images = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.zeros(1, 4)
     # The input of each linear layer; what the ReLU keeps is the input of the second.
     assert activations(net, (images,)) == 4 * (4 + 6)
+
+
+def test_processes_on_a_gpu_by_hand() -> None:
+    outline = Outline(parameters=1000, multiply_adds=1, activations=500, frozen=100)
+    assert training_bytes(outline, 8) == 4 * 100 + 20 * 1000 + 8 * 500
+    assert training_bytes(outline, 8, models=3) == 4 * 100 + 3 * (20 * 1000 + 8 * 500)
+    gib = 2**30
+    # 0.9 of 80 GiB are 72; a process of 4 GiB and 2 beside takes 6 of them.
+    assert processes_on_gpu(80 * gib, 4 * gib, cores=100) == 8  # 12 fit, and 8 are the most
+    assert processes_on_gpu(40 * gib, 4 * gib, cores=100) == 6
+    assert processes_on_gpu(40 * gib, 4 * gib, cores=5) == 5
+    assert processes_on_gpu(40 * gib, 17 * gib, cores=100) == 1  # 36 of 19 each
+    assert processes_on_gpu(40 * gib, 16 * gib, cores=100) == 2
+    assert processes_on_gpu(gib, 16 * gib, cores=0) == 1
