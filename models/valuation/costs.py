@@ -16,6 +16,16 @@ KEPT = 2**27
 """Bytes of the largest cost that is kept on a CPU, 128 MiB; on a GPU, a tile is."""
 
 
+LEAST_ON_GPU = 2**18
+"""Fewest entries of a cost that is computed on a GPU. A pass over fewer takes a core of a CPU about a millisecond, and
+so do the calls and copies of a pass on a GPU, however few the entries."""
+
+
+def placed(device: torch.device | None, entries: int) -> torch.device:
+    """The device of a cost of so many entries: the CPU for a small one, where the GPU gains less than it takes."""
+    return torch.device("cpu") if device is None or entries < LEAST_ON_GPU else device
+
+
 class Cost(Protocol):
     """A cost matrix that is computed tile by tile."""
 
@@ -92,9 +102,10 @@ class PointCost:
             target_groups: `(m,)`, the group of each target.
             centre: `(d,)`, subtracted from both clouds, so that distances lose fewer digits.
             scale: standard deviation of the cost; by default that of the first tile.
+            device: where entries are computed, if there are enough: see `placed`.
         """
         kind = np.float64 if sources.dtype == np.float64 else np.float32
-        self.device = device or torch.device("cpu")
+        self.device = placed(device, len(sources) * len(targets))
         self.shape = (len(sources), len(targets))
         self.sources, self.kind = sources, kind
         self.centre = np.zeros(sources.shape[1], kind) if centre is None else centre.astype(kind)

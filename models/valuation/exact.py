@@ -13,6 +13,10 @@ CANCELLED = 0.02
 """Squared distances below this fraction of |q|^2 + |x|^2 are recomputed from q - x, because products of float32 vectors
 do not represent them accurately."""
 
+CPU_OPERATIONS, COPIED_BYTES, STARTING = 2e11, 1e10, 0.5
+"""Operations of a CPU a second, bytes copied to a GPU a second, and seconds until faiss has reserved memory there:
+assumed for 8 cores and PCIe 4."""
+
 PAIR_BYTES = 16 * 2**20
 """Memory for the differences q - x that are computed at once."""
 
@@ -24,8 +28,8 @@ class Exact:
         features: `(items, dimensions)`, finite. Their mean is subtracted, which changes no distance and reduces
             rounding errors.
         centre: the mean, if it has already been subtracted from `features`.
-        device: where the search runs, with the `gpu` build of faiss; that path is not tested. Without that build it
-            runs on the CPU.
+        device: where searches run for which `pays_on_gpu`, with the `gpu` build of faiss; on a GPU that path is not
+            tested. Others, and all without that build, run on the CPU.
     """
 
     def __init__(
@@ -35,7 +39,8 @@ class Exact:
         self.flat = faiss.IndexFlatL2(features.shape[1])
         self.flat.add(self.centred(features) if centre is None else features)
         self.squares = np.einsum("ij,ij->i", self.vectors, self.vectors)
-        self._index = on_device(self.flat, device)
+        self.device = device
+        self._on_gpu: faiss.Index | None = None
 
     def __len__(self) -> int:
         return int(self.flat.ntotal)
@@ -46,6 +51,14 @@ class Exact:
         shape = len(self), len(self.centre)
         view: np.ndarray = faiss.rev_swig_ptr(self.flat.get_xb(), shape[0] * shape[1]).reshape(shape)
         return view
+
+    def _index(self, queries: int) -> faiss.Index:
+        """The index on the device where so many queries are searched sooner; it is copied at the first such search."""
+        on_gpu = self.device is not None and self.device.type != "cpu"
+        if not on_gpu or (self._on_gpu is None and not pays_on_gpu(*self.vectors.shape, queries)):
+            return self.flat
+        self._on_gpu = self._on_gpu or on_device(self.flat, self.device)
+        return self._on_gpu
 
     def centred(self, features: np.ndarray) -> np.ndarray:
         """Features minus the mean of the index, float32."""
@@ -68,7 +81,7 @@ class Exact:
         """
         centred = self.centred(queries)
         with faiss_threads(threads):
-            squared, rows = self._index.search(centred, k)  # (queries, k)
+            squared, rows = self._index(len(queries)).search(centred, k)  # (queries, k)
         lengths = np.square(centred).sum(axis=1)[:, None] + self.squares[rows]
         query, place = np.nonzero(squared < CANCELLED * lengths)
         size = max(1, PAIR_BYTES // (4 * centred.shape[1]))
@@ -76,6 +89,16 @@ class Exact:
             pairs = query[start : start + size], place[start : start + size]
             squared[pairs] = np.square(centred[pairs[0]] - self.vectors[rows[pairs]]).sum(axis=1)
         return nearest_first(squared, rows)
+
+
+def pays_on_gpu(items: int, dimensions: int, queries: int) -> bool:
+    """Whether a GPU compares all pairs sooner than a CPU, although vectors are copied to it first.
+
+    A CPU makes 2 operations for each pair and dimension, `CPU_OPERATIONS` a second. The copy takes 4 bytes for each
+    number, `COPIED_BYTES` a second, after `STARTING` seconds in which faiss reserves memory on the GPU.
+    """
+    on_cpu = 2 * items * dimensions * queries / CPU_OPERATIONS
+    return on_cpu > STARTING + 4 * dimensions * (items + queries) / COPIED_BYTES
 
 
 def nearest_first(squared: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

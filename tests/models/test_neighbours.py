@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from royalty.models.base.errors import InputError
 from royalty.models.valuation import exact, neighbours
+from royalty.models.valuation import exact as exact_module
 from royalty.models.valuation.exact import Exact, on_device
 from royalty.models.valuation.neighbours import Index, build_index
 
@@ -181,3 +182,18 @@ def test_a_faiss_without_cuda_searches_on_the_cpu() -> None:
     np.testing.assert_array_equal(on_gpu, on_cpu)
     index = faiss.IndexFlatL2(4)
     assert on_device(index, torch.device("cuda")) is index
+
+
+def test_a_gpu_searches_where_it_gains_more_than_the_copy_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 2 * 1e6 * 500 * q / 2e11 = 0.005 q seconds on a CPU; copying takes 0.2 s, after 0.5 s.
+    assert not exact_module.pays_on_gpu(1_000_000, 500, 140)
+    assert exact_module.pays_on_gpu(1_000_000, 500, 150)
+    assert not exact_module.pays_on_gpu(1000, 500, 1000)
+    copied: list[int] = []
+    monkeypatch.setattr(exact_module, "on_device", lambda index, device: copied.append(index.ntotal) or index)
+    monkeypatch.setattr(exact_module, "pays_on_gpu", lambda items, dimensions, queries: queries > 2)
+    features = np.random.default_rng(0).normal(0, 1, (9, 4))
+    index, alone = Exact(features, torch.device("cuda")), Exact(features, torch.device("cpu"))
+    for queries, copies in ((2, []), (3, [9]), (1, [9]), (5, [9])):  # once it is there, it stays
+        np.testing.assert_array_equal(index.search(features[:queries], 3), alone.search(features[:queries], 3))
+        assert copied == copies

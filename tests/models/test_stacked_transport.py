@@ -10,7 +10,7 @@ import torch
 
 from royalty.models.base.choices import SavaForm
 from royalty.models.valuation import stacked_transport
-from royalty.models.valuation.costs import GPU_TILE, PointCost
+from royalty.models.valuation.costs import GPU_TILE, LEAST_ON_GPU, PointCost, placed
 from royalty.models.valuation.sava import batchwise_lava_values, sava_values
 from royalty.models.valuation.stacked_transport import solve_transports, source_potentials, stacks
 from royalty.models.valuation.transport import NotConverged, solve_transport, source_potential
@@ -123,3 +123,11 @@ def test_a_stack_is_of_one_shape_and_bounded_memory(monkeypatch: pytest.MonkeyPa
     most = GPU_TILE // 100  # a larger cost is not kept in memory
     assert stacks(100, [most] * 2, gpu) == [[0, 1]]
     assert stacks(100, [most + 1] * 2, gpu) == [[0], [1]]
+
+
+def test_a_small_cost_is_computed_on_the_cpu() -> None:
+    gpu = torch.device("cuda")
+    assert placed(None, LEAST_ON_GPU) == placed(gpu, LEAST_ON_GPU - 1) == CPU
+    assert placed(gpu, LEAST_ON_GPU) == gpu
+    points = np.zeros((12, 3))
+    assert PointCost(points, points, device=gpu).device == CPU  # no GPU is asked
