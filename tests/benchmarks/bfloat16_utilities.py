@@ -71,14 +71,13 @@ def compared(single: np.ndarray, half: np.ndarray) -> dict[str, float]:
     """The comparison of utilities in float32 with those in bfloat16, both `(seeds, coalitions)`.
 
     Returns:
-        `spread` of utilities over coalitions; `stderr` of a utility, over seeds of both precisions; the `mean` paired
+        `spread` of utilities over coalitions; `stderr` of a utility in float32, over seeds; the `mean` paired
         difference with its `mean_stderr` over seeds; and the root mean square `difference` of a coalition.
     """
     apart = half - single  # (seeds, coalitions)
-    variance = np.mean([utilities.var(axis=0, ddof=1).mean() for utilities in (single, half)])
     return {
         "spread": float(single.mean(axis=0).std(ddof=1)),
-        "stderr": float(np.sqrt(variance)),
+        "stderr": float(np.sqrt(single.var(axis=0, ddof=1).mean())),
         "mean": float(apart.mean()),
         "mean_stderr": float(apart.mean(axis=1).std(ddof=1) / np.sqrt(len(apart))),
         "difference": float(np.sqrt(np.square(apart).mean())),

@@ -1,8 +1,13 @@
-"""The CIFAR-20 network by precision, with its floors; whether a GPU gives what a CPU does, and how much sooner; and
-whether a batch that its memory does not hold is learned.
+"""All that is to be known of the speed on a GPU, within ten minutes, and whether a GPU gives what a CPU does.
 
-    python -m tests.benchmarks.gpu_speed [--quick]
+    python -m tests.benchmarks.gpu_speed [--minutes 10] [--quick]
     python -m tests.benchmarks.gpu_speed --device cpu --small
+
+In turn: the CIFAR-20 network by precision with its floors by operations and bytes; steps, images, a coalition and hours
+of the presets for a GPU; LoRA steps; SAVA, pair after pair and several at once; a search by faiss; what compiling costs
+and saves; LAVA, SAVA and coalitions of digits beside the CPU; and a batch that memory does not hold. What has not begun
+when the minutes are over is left out, and named at the end. `python -m tests.benchmarks.gpu_check` runs this and the
+preset `openmoji`.
 
 The second command, or a machine without a GPU, compares the CPU with itself, which only tries the program. Needs
 neither Prefect nor MLflow.
@@ -13,8 +18,9 @@ from __future__ import annotations
 import argparse
 import copy
 import time
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -32,6 +38,7 @@ from royalty.models.valuation.lava import lava_values
 from royalty.models.valuation.sava import sava_values
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.stages.device import best_device
+from tests.benchmarks import gpu_targets
 from tests.benchmarks.lava_speed import EPSILON, FLIPPED, TOLERANCE, blobs
 from tests.benchmarks.network_floor import networks
 
@@ -144,21 +151,48 @@ def beyond_memory(side: int, batch_size: int, gigabytes: float) -> None:
     print("\n".join(str(warning.message) for warning in said) or "nothing", flush=True)
 
 
-def main() -> None:
+def in_turn(parts: Sequence[tuple[str, Callable[[], object]]], seconds: float) -> list[str]:
+    """Run parts until the seconds are over; returns the names of those that did not begin, or failed."""
+    began, left_out = time.monotonic(), []
+    for name, work in parts:
+        if time.monotonic() - began >= seconds:
+            left_out.append(name)
+            continue
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - one part that fails does not cost the measurements of the others
+            traceback.print_exc()
+            left_out.append(f"{name} (failed)")
+    return left_out
+
+
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the items and steps")
     parser.add_argument("--small", action="store_true", help="a tiny network and a fiftieth of the items and steps")
+    parser.add_argument("--minutes", type=float, default=10, help="after which nothing more begins")
     parser.add_argument("--device", default=best_device(), choices=["cpu", "cuda"])
-    asked = parser.parse_args()
+    asked = parser.parse_args(argv)
     part = 50 if asked.small else 10 if asked.quick else 1
     device = asked.device
     print(torch.cuda.get_device_name() if device == "cuda" else "no GPU", "torch", torch.__version__)
     print(f"CPU with {torch.get_num_threads()} threads", flush=True)
-    networks(device, asked.small)
-    transport(device, 10_000 // part, (50_000 // part, 10_000 // part), 100_000 // part)
-    coalitions(device, 300 // part)
+    sizes = gpu_targets.SMALL if asked.small else gpu_targets.FULL
+    parts: list[tuple[str, Callable[[], object]]] = [
+        ("network", partial(networks, device, asked.small)),
+        *((name, partial(gpu_targets.preset, name, sizes, asked.small)) for name in sizes.presets),
+        ("loras", partial(gpu_targets.loras, sizes)),
+        ("sava", partial(gpu_targets.pairs_together, device, sizes)),
+        ("faiss", partial(gpu_targets.searched, device, sizes)),
+        ("compiled", partial(gpu_targets.compiled, device, asked.small)),
+        ("digits", partial(coalitions, device, 300 // part)),
+        ("transport", partial(transport, device, 10_000 // part, (50_000 // part, 10_000 // part), 100_000 // part)),
+    ]
     if device == "cuda":
-        beyond_memory(64, 512, 4.0)
+        parts.append(("memory", partial(beyond_memory, 64, 512, 4.0)))
+    began = time.monotonic()
+    left_out = in_turn(parts, 60 * asked.minutes)
+    print(f"\nleft out: {', '.join(left_out) or 'nothing'}; {time.monotonic() - began:.0f} s in all")
 
 
 if __name__ == "__main__":

@@ -138,18 +138,13 @@ def encode_each_step(
     return losses
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--base", choices=sorted(CASES), default="tiny")
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=32)
-    given = parser.parse_args()
+def speeds(base: str, steps: int, rounds: int, batch: int) -> dict[str, float]:
+    """Print the least seconds of each way to train; returns them by way."""
     cuda = best_device() == "cuda"
     clock = time.perf_counter if cuda else time.process_time
-    case, shown = CASES[given.base], images_of(CASES[given.base].side)
+    case, shown = CASES[base], images_of(CASES[base].side)
     settings: dict[str, Any] = {
-        "base": given.base,
+        "base": base,
         "prompt": None,
         "rank": case.rank,
         "targets": ATTENTION,
@@ -160,10 +155,10 @@ def main() -> None:
         "gradient_checkpointing": False,
     }
     with tempfile.TemporaryDirectory() as place:
-        build(given.base, case.side).save_pretrained(place)
+        build(base, case.side).save_pretrained(place)
         resources = Resources(weights=lambda _name: Path(place), device=best_device())
         model = LoRA.for_images(shown, seed=0, resources=resources, **settings)
-        training: dict[str, Any] = {"steps": given.steps, "batch_size": given.batch, "learning_rate": 1e-4}
+        training: dict[str, Any] = {"steps": steps, "batch_size": batch, "learning_rate": 1e-4}
 
         def kept(**training: Any) -> None:
             model.copy().fit(shown.images, texts=shown.texts, **training, ema_decay=0.9, seed=0)
@@ -175,7 +170,7 @@ def main() -> None:
         for way in ways.values():
             way(**training | {"steps": 1})
         took = dict.fromkeys(ways, np.inf)
-        for _ in range(given.rounds):
+        for _ in range(rounds):
             for name, way in ways.items():
                 began = clock()
                 way(**training)
@@ -185,15 +180,26 @@ def main() -> None:
             rank=case.rank,
             base=case.base,
             device=best_device(),
-            steps=given.steps,
-            batch=given.batch,
+            steps=steps,
+            batch=batch,
             parameters=model.size().parameters,
-            rounds=given.rounds,
+            rounds=rounds,
         )
     )
     for name, seconds in took.items():
-        print(f"{name:10} {given.steps / seconds:8.2f} steps/s   kept is {seconds / took['kept']:5.2f} times as fast")
+        print(f"{name:10} {steps / seconds:8.2f} steps/s   kept is {seconds / took['kept']:5.2f} times as fast")
     print(f"\nOf the plain loop {TARGET:g} times are asked for.")
+    return took
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--base", choices=sorted(CASES), default="tiny")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=32)
+    given = parser.parse_args()
+    speeds(given.base, given.steps, given.rounds, given.batch)
 
 
 if __name__ == "__main__":

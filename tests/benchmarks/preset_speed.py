@@ -14,6 +14,7 @@ import string
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -118,8 +119,26 @@ def image_of(model: Generator, images: int, config: CreditConfig) -> float:
     return (few + (more - few) / (FEW[1] - FEW[0]) * (steps - FEW[0])) / images
 
 
-def judge(name: str, steps: int, folder: Path) -> None:
+@dataclass(frozen=True)
+class Taken:
+    """Seconds of a training step and of an image, by whole and pruned net; of a coalition, and of a run."""
+
+    each: dict[str, tuple[float, float]]
+    coalition: float
+    run: float
+
+
+def judge(name: str, steps: int, folder: Path, small: bool = False) -> Taken:
+    """Measure a preset, or with `small` one of the same kind with a tiny net on 8 by 8 pixels."""
     config = load_config(file=None, preset=name, name=None, data=folder)
+    if small:
+        tiny = {"block_channels": (8, 8), "groups": 4, "batch_size": 4}
+        config = config.model_copy(
+            update={
+                "generator": config.generator.model_copy(update=tiny),
+                "data": config.data.model_copy(update={"size": 8}),
+            }
+        )
     generator, coalitions = config.generator, config.coalitions
     if name in BASES:
         BASES[name](folder)
@@ -132,7 +151,7 @@ def judge(name: str, steps: int, folder: Path) -> None:
         if which == "pruned":
             model.prune(config.pruning.ratio, shown.images, seed=0)
         step, memory = step_of(model, shown, config, steps)
-        image = image_of(model, SAMPLED[name], config)
+        image = image_of(model, 2 if small else SAMPLED[name], config)
         each[which] = step, image
         size = model.size().parameters / 1e6
         print(f"{name:10} {which:7} {size:8.2f} {step * 1000:9.1f} {image * 1000:9.1f} {memory:7.1f}", flush=True)
@@ -141,6 +160,7 @@ def judge(name: str, steps: int, folder: Path) -> None:
     once = step * generator.steps + image * images + own * config.pruning.recovery_steps + 2 * picture * images
     hours = (once + coalitions.count * one) / 3600
     print(f"{name:10} {one / 60:.1f} minutes a coalition; {hours:.1f} hours for {coalitions.count}", flush=True)
+    return Taken(each, one, hours * 3600)
 
 
 def main() -> None:
