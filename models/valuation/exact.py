@@ -55,7 +55,7 @@ class Exact:
     def _index(self, queries: int) -> faiss.Index:
         """The index on the device where so many queries are searched sooner; it is copied at the first such search."""
         on_gpu = self.device is not None and self.device.type != "cpu"
-        if not on_gpu or (self._on_gpu is None and not pays_on_gpu(*self.vectors.shape, queries)):
+        if not on_gpu or (self._on_gpu is None and not pays_on_gpu(len(self), len(self.centre), queries)):
             return self.flat
         self._on_gpu = self._on_gpu or on_device(self.flat, self.device)
         return self._on_gpu
