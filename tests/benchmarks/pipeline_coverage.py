@@ -1,12 +1,12 @@
 """How often the credit of an independent rerun lies in the interval that is stated for it, on the embedded digits.
 
-python -m tests.benchmarks.pipeline_coverage measure FOLDER [--pipelines 40]
+python -m tests.benchmarks.pipeline_coverage measure FOLDER [--pipelines 32]
 python -m tests.benchmarks.pipeline_coverage judge FOLDER
 
 The first trains a run of many pipelines, in a home of its own: each has its classifier, base model, pruned copy and
 coalitions, from seeds of its own, on the same images. It can be stopped and continued. The second takes seconds.
 
-Decided before the run:
+Decided before anything was judged:
 - Runs of one, two and three pipelines are consecutive pipelines, each used once. Of every ordered pair of runs, the
   first states intervals and the second is the independent rerun.
 - Compared: `rerun_low` and `rerun_high` of two and of three pipelines; the control, intervals of one pipeline, which
@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=["measure", "judge"])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--pipelines", type=int, default=40)
+    parser.add_argument("--pipelines", type=int, default=32)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.step == "measure":
