@@ -56,11 +56,7 @@ def measure(folder: Path, pipelines: int) -> None:
 def judge(folder: Path) -> None:
     """Print how often intervals hold an independent rerun."""
     table = pd.read_csv(folder / "pipelines.csv")
-    columns = ["credit", "stderr", "ci_low", "ci_high"]
-    estimates = [
-        ShapleyEstimate(*rows[columns].to_numpy().T, n_evaluations=22, diagnostics={"estimator": ""})
-        for _, rows in table.groupby("pipeline")
-    ]
+    estimates = [_estimate(rows) for _, rows in table.groupby("pipeline")]
     whole = combine_pipelines(estimates)
     print(
         f"{len(estimates)} pipelines, {table['contributor'].nunique()} contributors: spread of credit "
@@ -84,6 +80,11 @@ def judge(folder: Path) -> None:
 
         width = np.mean([each[1][2] - each[1][1] for each in stated])
         print(f"{size:>10}{len(runs):>6}  {_share(rerun, len(runs)):>14}{width:>8.3f}  {_share(mean, len(runs)):>16}")
+
+
+def _estimate(rows: pd.DataFrame) -> ShapleyEstimate:
+    values, stderr, low, high = (rows[name].to_numpy() for name in ("credit", "stderr", "ci_low", "ci_high"))
+    return ShapleyEstimate(values, stderr, low, high, 22, {"estimator": ""})
 
 
 def _stated(run: Sequence[ShapleyEstimate]) -> tuple[Interval, Interval]:
