@@ -24,7 +24,6 @@ from royalty.tasks.benchmarks.detection import (
     read_digits,
     removal_of,
     rows_of,
-    summary_of,
     sweep,
     swept_rows,
     validation_summary_of,
@@ -32,6 +31,7 @@ from royalty.tasks.benchmarks.detection import (
 )
 from royalty.tasks.benchmarks.detection_stages import CleanSides
 from royalty.tasks.benchmarks.distance_curve import check_amounts, correlation_of, curve_rows, measure_curve
+from royalty.tasks.benchmarks.draws import summary_of
 from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.items.reading import alike, read
 from royalty.tasks.stages.stage import TableRow

@@ -40,7 +40,8 @@ class LocalDensity:
         """Scores of generated images with these features, `(generated, dimensions)`; see `density_scores`."""
         distances, rows = self.exact.search(features, self.k)
         mean, usual = distances.mean(axis=1), self.own[rows].mean(axis=1)
-        return np.divide(usual, mean, out=np.ones(len(mean)), where=mean > usual)
+        scores: np.ndarray = np.divide(usual, mean, out=np.ones(len(mean)), where=mean > usual)
+        return scores
 
 
 def density_scores(train_features: np.ndarray, generated_features: np.ndarray, *, k: int = NEIGHBOURS) -> np.ndarray:

@@ -70,8 +70,8 @@ def network_tracin_values(
         if done not in at:
             return
         network.net.eval()  # which draws nothing, so that training goes on as if nobody had looked
-        last = network.net[-1]
-        weights = np.vstack([part.detach().double().cpu().numpy().T for part in (last.weight, last.bias[:, None])])
+        *_, weight, bias = network.net.parameters()  # of the last layer
+        weights = np.vstack([part.detach().double().cpu().numpy().T for part in (weight, bias[:, None])])
         rows, val_rows = (_with_one(network.features(images)) for images in (train_images, seen))
         rate = 0.5 * (1 + math.cos(math.pi * done / steps))
         values[:] += rate * alignment(rows, targets, val_rows, val_targets, weights)
