@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import lru_cache
+from contextlib import contextmanager, suppress
+from functools import cache, lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import IO, TypeVar, cast
@@ -43,6 +45,8 @@ class ChangedArtifact(StoreError):
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+PARTIAL = ".partial-"
+"""The start of the names of files and folders that are being written."""
 REMOTE = "royalty.infra.stores.remote_artifacts"
 """Imported by its name, so that keys of stages do not depend on the versions of S3 packages: they change no result."""
 
@@ -249,9 +253,12 @@ def partial(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as stream:
-            temporary = Path(stream.name)
-            yield stream, temporary
+        remove_abandoned(path.parent)
+        while temporary is None:
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=PARTIAL, delete=False) as stream:
+                if _held(stream.fileno(), Path(stream.name)):
+                    temporary = Path(stream.name)
+                    yield stream, temporary
     except StoreError:
         raise
     except OSError as error:
@@ -262,3 +269,46 @@ def partial(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def partial_folder(parent: Path) -> Iterator[Path]:
+    """A temporary folder in another one, which is removed at the end, unless it was moved."""
+    remove_abandoned(parent)
+    temporary = Path(tempfile.mkdtemp(dir=parent, prefix=PARTIAL))
+    held = os.open(temporary, os.O_RDONLY)
+    try:
+        _held(held, temporary)
+        yield temporary
+    finally:
+        os.close(held)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@cache
+def remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes left unfinished in a folder, before this process writes there for the first time.
+
+    A process locks what it writes. The kernel ends the lock with the process, however it ends.
+    """
+    for path in folder.glob(f"{PARTIAL}*"):
+        with suppress(OSError):  # it was finished meanwhile, or is another user's
+            stream = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if not _held(stream, path):
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            finally:
+                os.close(stream)
+
+
+def _held(stream: int, path: Path) -> bool:
+    """Lock an open file or folder; False if another process has locked it, or it is no longer at this path."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return path.stat().st_ino == os.fstat(stream).st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False

@@ -37,8 +37,6 @@ class Checkpoint:
         Raises:
             StoreError: the disk is full or cannot be written.
         """
-        for partial in self.folder.glob(".partial-*"):
-            partial.unlink(missing_ok=True)  # left when the process was killed during a save
         write_whole(self.file, state)
         self._saved = time.monotonic()
 

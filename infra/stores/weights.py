@@ -6,8 +6,6 @@ import difflib
 import hashlib
 import json
 import re
-import shutil
-import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -17,7 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from royalty.infra.stores.artifacts import StoreError
+from royalty.infra.stores.artifacts import StoreError, partial_folder
 from royalty.infra.stores.package_arrays import PACKAGE, PackageFileError, as_safetensors, package_file
 
 RECORD = "weights.json"
@@ -296,29 +294,25 @@ class WeightsStore:
             WeightsError: the folder cannot be written.
         """
         folder = self._folder(name)
-        temporary: Path | None = None
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(dir=self.root, prefix=".partial-"))
-            write(temporary)
-            stored = sorted(path for path in temporary.rglob("*") if path.is_file())
-            entries = {
-                path.relative_to(temporary).as_posix(): {"bytes": path.stat().st_size, "sha256": _digest(path)}
-                for path in stored
-            }
-            record = {"name": name, "sources": list(sources), "files": entries}
-            (temporary / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-            temporary.chmod(0o755)
-            temporary.rename(folder)
+            with partial_folder(self.root) as temporary:
+                write(temporary)
+                stored = sorted(path for path in temporary.rglob("*") if path.is_file())
+                entries = {
+                    path.relative_to(temporary).as_posix(): {"bytes": path.stat().st_size, "sha256": _digest(path)}
+                    for path in stored
+                }
+                record = {"name": name, "sources": list(sources), "files": entries}
+                (temporary / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+                temporary.chmod(0o755)
+                temporary.rename(folder)
         except OSError as error:
             if isinstance(error, WeightsError):
                 raise
             raise WeightsError(
                 f"cannot write {folder}: {error.strerror}; set ROYALTY_WEIGHTS to a writable folder with free space"
             ) from error
-        finally:
-            if temporary is not None:
-                shutil.rmtree(temporary, ignore_errors=True)
 
     def _source(self, name: str) -> WeightsSource:
         if name in self.sources:

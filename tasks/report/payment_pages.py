@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import reduce
@@ -20,7 +19,7 @@ from royalty.infra.pages.combined import combined
 from royalty.infra.pages.contributors import ContributorPage, HistoryRow
 from royalty.infra.pages.language import Language
 from royalty.infra.settings import settings
-from royalty.infra.stores.artifacts import StoreError, write_changed
+from royalty.infra.stores.artifacts import StoreError, partial_folder, write_changed
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.tasks.credit.estimate import CREDIT, load_table
 from royalty.tasks.judge.gallery_stage import GALLERY_PAGE
@@ -157,12 +156,12 @@ def write_again(space: Workspace, name: str, reported: Reported, division: Paid,
     table = payout_table(division, statements)
     folder = space.root / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as made:
+    with partial_folder(folder) as made:
         files = {
-            file: _as_given(folder / file, Path(made, file), text.encode())
+            file: _as_given(folder / file, made / file, text.encode())
             for file, text in chain(pages, beside(gallery).items())
         }
-        payout = _as_given(folder / PAYOUT, Path(made, PAYOUT), table)
+        payout = _as_given(folder / PAYOUT, made / PAYOUT, table)
         changed = {folder / file: path for file, path in {**files, PAYOUT: payout}.items() if path != folder / file}
         if not changed:
             return  # so MLflow has them too, which takes them first
