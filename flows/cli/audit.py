@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -29,14 +30,16 @@ def export_pack(
     as_json: AsJson = False,
 ) -> None:
     """Write the ledger with what it rests on, its signatures, a page, and a script that verifies all of it."""
+    from royalty.flows.languages import chosen_language
     from royalty.infra.audit.pack import write_pack
     from royalty.infra.pages.audit import render_audit
     from royalty.infra.pages.terminal import console
     from royalty.infra.settings import settings
     from royalty.infra.workspace import notary, open_workspace
 
+    render = partial(render_audit, language=chosen_language())
     space = open_workspace(settings())
-    packed = write_pack(path, space.ledger, space.artifacts, notary(settings()), render_audit)
+    packed = write_pack(path, space.ledger, space.artifacts, notary(settings()), render)
     if as_json:
         sys.stdout.write(json.dumps(asdict(packed)) + "\n")
         return

@@ -19,7 +19,6 @@ from royalty.infra.audit.signing import public_keys
 from royalty.infra.ledger.acts import Act, read_acts
 from royalty.infra.ledger.book import CASH, Page
 from royalty.infra.ledger.ledger import Ledger
-from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.verification import FIRST_PART, verified_pages
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
 from royalty.infra.stores.chain import ACT_PARTS, HEADER, PARTS, entry_lines
@@ -62,7 +61,7 @@ class ShownStatement:
     """A statement as the page of a pack shows it.
 
     Attributes:
-        amounts: by title, in the currency of the pool; empty text for zero.
+        amount, paid, held: in minor units of the currency.
     """
 
     position: int
@@ -70,7 +69,10 @@ class ShownStatement:
     date: str
     pool: str
     kind: str
-    amounts: Mapping[str, str]
+    currency: str
+    amount: int
+    paid: int
+    held: int
     hash: str
 
 
@@ -175,10 +177,10 @@ def _shown(page: Page) -> ShownStatement:
     for kind, amount in ((line.kind, line.amount_minor) for line in page.lines):
         sums[kind] = sums.get(kind, 0) + amount
     currency = page.pool.currency if page.pool is not None else "XXX"
-    moved = {"Amount": row.amount_minor, "Paid": sum(sums.get(kind, 0) for kind in CASH), "Held": sums.get("held", 0)}
-    amounts = {title: formatted(amount, currency) if amount else "" for title, amount in moved.items()}
+    paid, held = sum(sums.get(kind, 0) for kind in CASH), sums.get("held", 0)
     pool = " ".join(filter(None, (page.pool.name, page.pool.period))) if page.pool is not None else row.pool
-    return ShownStatement(row.position, row.id, row.created_at[:10], pool, row.kind, amounts, row.hash)
+    shown = row.position, row.id, row.created_at[:10], pool, row.kind, currency, row.amount_minor, paid, held, row.hash
+    return ShownStatement(*shown)
 
 
 def _tables(evidence: Mapping[str, Any]) -> dict[str, str]:

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from royalty.infra.ledger.ledger import Ledger, close_statement
 from royalty.infra.ledger.postings import Posting
 from royalty.infra.ledger.verification import Book
 from royalty.infra.pages.audit import render_audit
+from royalty.infra.pages.language import shipped_language
 from royalty.infra.servers.postgres import throwaway_postgres
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.infra.stores.chain import pool_key
@@ -98,8 +100,9 @@ def money(ledger: Ledger, notary: Notary, folder: Path, number: int) -> dict[str
     del division, credits
     with timed(seconds, "verify"):
         verified = ledger.verify()
+    render = partial(render_audit, language=shipped_language("en"))
     with timed(seconds, "export"):
-        packed = write_pack(folder / "pack.zip", ledger, ArtifactStore(folder / "artifacts"), notary, render_audit)
+        packed = write_pack(folder / "pack.zip", ledger, ArtifactStore(folder / "artifacts"), notary, render)
     seconds["divide, post, verify, export"] = sum(seconds.values())
     seconds["peak memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     with timed(seconds, "verify the pack by its script"):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +30,7 @@ from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.postings import LedgerBroken
 from royalty.infra.pages.audit import render_audit
 from royalty.infra.pages.cells import csv_bytes
+from royalty.infra.pages.language import shipped_language
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
 from royalty.infra.stores.chain import act_hash
 from royalty.infra.stores.database import open_database
@@ -50,7 +52,8 @@ class Books:
     folder: Path
 
     def pack(self, name: str = "pack") -> Packed:
-        return write_pack(self.folder / name, self.ledger, self.artifacts, self.notary, render_audit)
+        render = partial(render_audit, language=shipped_language("en"))
+        return write_pack(self.folder / name, self.ledger, self.artifacts, self.notary, render)
 
     def sign_anew(self) -> None:
         """Sign all of a database without triggers as if it were of an earlier version, by a key of the owner's."""

@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from royalty.infra.audit.pack import AuditPage, ShownStatement
 from royalty.infra.ledger.acts import Act
 from royalty.infra.ledger.approvals import Approval
 from royalty.infra.ledger.cases import Case
 from royalty.infra.pages.approval import SHOWN, ApprovalPage, render_approval
+from royalty.infra.pages.audit import render_audit
 from royalty.infra.pages.case_rows import CaseRow, OptOutRow
 from royalty.infra.pages.cases import CasePage, render_case
 from royalty.infra.pages.combined import combined
@@ -204,3 +206,26 @@ def test_pages_of_approvals_have_no_sentence_beside_the_language() -> None:
         "und 191 weitere.",
     ):
         assert part in german, part
+
+
+def test_the_page_of_an_audit_pack_has_no_sentence_beside_the_language() -> None:
+    kinds = ("division", "correction", "release", "decision", "export")
+    statements = tuple(
+        ShownStatement(place, f"I{place}", "2030-01-02", "JUNE", kind, "EUR", 123456, 12, 0, "H")
+        for place, kind in enumerate(kinds)
+    )
+    page = AuditPage("H", 1234, statements, ((1, "2030-01-02", "K"),), ("D",), 2, "A")
+    names = {
+        name: f"{name.upper()} " + " ".join(sorted(set(re.findall(r"\{\w+\}", text))))
+        for name, text in shipped_language("en").sentences.items()
+    }
+    own = language_of({"locale": "en", **names, "date_pattern": "y"}, "own.yaml")
+    written = words_of(render_audit(page, own)) + words_of(render_audit(replace(page, checkpoints=()), own))
+    left = set(re.findall(r"\b[a-z]{3,}\b", written.replace("Royalty", "")))
+    assert not left, left
+    known = {name.upper() for name in names if name.startswith("audit_")} | {f"KIND_{kind.upper()}" for kind in kinds}
+    assert known - set(re.findall(r"\w+", written)) == set()
+    german = render_audit(page, shipped_language("de"))
+    assert '<html lang="de" dir="ltr">' in german
+    assert "1.234,56\xa0€" in german
+    assert "Buchungen: 1.234." in german
