@@ -33,9 +33,11 @@ import numpy as np
 import pyarrow as pa
 
 from royalty.infra.processes.locks import alone
-from royalty.infra.stores.artifacts import StoreError, write_whole
+from royalty.infra.stores.artifacts import PARTIAL, StoreError, write_whole
 
 MANIFEST = "index.json"
+BUILDING = ".building-"
+"""The start of the names of shards that are being written, by the one process that has the lock of the index."""
 FORMAT = 3
 """Version of the layout of files."""
 VECTORS, LISTS, ITEMS, THUMBNAILS = "vectors", "lists", "items.arrow", "thumbnails"
@@ -273,7 +275,7 @@ class Writer:
             encode: from blocks of vectors, which it reads once and to their end, to lists; None writes no lists.
             thumbnails: uint8, `(n, 32, 32)` each, together a row for each item; None writes none.
         """
-        temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.folder))
+        temporary = Path(tempfile.mkdtemp(prefix=BUILDING, dir=self.folder))
         with (temporary / VECTORS).open("wb") as stream:
             kept = _kept(blocks, stream)
             lists = None if encode is None else encode(kept)
@@ -291,7 +293,7 @@ class Writer:
             with file.open("rb+") as stream:
                 os.fsync(stream.fileno())
                 files[file.name] = (file.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest())
-        name = f"shard-{temporary.name.removeprefix('.partial-')}"
+        name = f"shard-{temporary.name.removeprefix(BUILDING)}"
         temporary.rename(self.folder / name)
         return ShardFiles(name, len(items), files)
 
@@ -311,7 +313,7 @@ class Writer:
                 return
             kept = {shard.name for shard in manifest.shards}
             kept |= {f"{kind}-{getattr(manifest, kind)}" for kind in PAYLOADS}
-        written = (".partial-", "shard-", *(f"{kind}-" for kind in PAYLOADS))
+        written = (PARTIAL, BUILDING, "shard-", *(f"{kind}-" for kind in PAYLOADS))
         for path in self.folder.iterdir():
             if path.name not in kept and path.name.startswith(written):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -110,7 +110,7 @@ def new_key(path: Path, password: str = "", *, shared: bool = False) -> Signer:
     payload = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
     try:
         path.parent.mkdir(mode=0o770 if shared else 0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-") as stream:  # of mode 0600
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".key-") as stream:  # of mode 0600
             if shared:
                 os.fchmod(stream.fileno(), 0o640)
             stream.write(payload)
