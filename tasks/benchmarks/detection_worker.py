@@ -20,9 +20,9 @@ from royalty.models.encoders.encoder import Encoder
 from royalty.models.encoders.registry import build_encoder
 from royalty.models.encoders.representation import represent
 from royalty.models.judging.detection import detection, discoveries
+from royalty.models.judging.network_tracin import network_tracin_values
 from royalty.models.valuation.calibration import selected
 from royalty.models.valuation.detector import detect_items
-from royalty.models.valuation.network_tracin import network_tracin_values
 from royalty.tasks.benchmarks.detection_methods import BY_DISTANCE, method_of
 from royalty.tasks.benchmarks.detection_stages import CheckInputs, DetectInputs, DetectOutputs
 from royalty.tasks.benchmarks.removal_worker import Retraining, attack_of

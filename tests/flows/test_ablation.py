@@ -18,6 +18,7 @@ from royalty.tasks.stages.context import open_stores, stage_context
 from tests.flows.test_validation_sets import side
 
 
+@pytest.mark.slow
 def test_a_method_is_valued_as_if_it_were_configured_so_and_only_where_it_depends_on_the_setting(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

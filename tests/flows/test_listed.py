@@ -110,6 +110,7 @@ def test_a_pilot_that_is_the_whole_measuring_says_so_before_it(
     class Config:
         class coalitions:
             timeout_minutes = 1.0
+            pipelines = 1
 
     with shown_on(lambda *_: None, sentences.append):
         crediting.forecast.fn(Config)

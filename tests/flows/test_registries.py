@@ -119,7 +119,7 @@ def test_names_are_choices_of_every_configuration_and_its_schema() -> None:
     choices = Matching.model_json_schema()["properties"]
     assert choices["encoder"]["enum"] == list(ENCODERS)
     assert choices["rerank"]["enum"] == ["none", *DISTANCES]
-    assert choices["quality"]["enum"] == ["none", "realism", *QUALITIES]
+    assert choices["quality"]["enum"] == ["none", "realism", "density", *QUALITIES]
     assert chosen_property("fid@row-means").modules == ("royalty.models.properties.fid", "tests.added")
     sides = {"method": "lava", "train": "t", "val": "v"}
     assert load_value_config(None, {**sides, "encoding": {"encoder": "row-means"}}).encoding.entries
@@ -147,7 +147,10 @@ def test_a_builder_takes_the_folders_of_its_weights(tmp_path: Path, monkeypatch:
         ),
         ("encoder: preact-resnet18", "`matching.encoder`: no encoder is called 'preact-resnet18'"),
         ("rerank: ssim", "no distance is called 'ssim'; .* none, encoder, l2, lpips, lpips-vgg, dreamsim"),
-        ("quality: beauty", "`matching.quality`: no quality is called 'beauty'; there are none, realism, maniqa"),
+        (
+            "quality: beauty",
+            "`matching.quality`: no quality is called 'beauty'; .*here are none, realism, density, maniqa",
+        ),
         ("quality: 3", r"`matching.quality`: input should be a valid string \(got 3\)"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,7 +40,9 @@ def test_a_part_that_fails_leaves_the_others(capsys: pytest.CaptureFixture[str])
     assert "no such kernel" in capsys.readouterr().err
 
 
-def test_the_commands_of_the_check_exist() -> None:
+def test_the_commands_of_the_check_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)  # which the product sets for its own processes
     for command in gpu_check.commands(10).values():
         place = next((at for at, word in enumerate(command) if word.startswith("--")), len(command))
         helped = subprocess.run([*command[:place], "--help"], capture_output=True, text=True, check=False)

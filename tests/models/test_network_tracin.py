@@ -8,8 +8,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from royalty.models.base.errors import InputError
+from royalty.models.judging.network_tracin import network_tracin_values
 from royalty.models.properties.classifier import Classifier
-from royalty.models.valuation.network_tracin import network_tracin_values
 
 
 def bars(items: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
