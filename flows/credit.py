@@ -196,20 +196,23 @@ def train_models(data: Ingested, config: CreditConfig) -> Game:
     return Game(data, judge, base, prune(data, base, config), pipeline)
 
 
-def make_again(config: CreditConfig, data: Ingested) -> tuple[list[Game], list[list[CoalitionPlan]]]:
-    """Make the pipelines after the first, each from a seed of its own: models, and plans of measured coalitions.
+def make_again(config: CreditConfig, data: Ingested) -> tuple[list[Game], list[list[CoalitionPlan]], float]:
+    """Make the pipelines after the first, each from a seed of its own: models, plans of measured coalitions, and the
+    seconds that measuring took.
 
     Each has as many coalitions as the first, so that a further pipeline changes no earlier one, and all are reused.
     """
-    games, measured = [], []
+    games, measured, seconds = [], [], 0.0
     for number in range(1, config.coalitions.pipelines):
         seeded = config.model_copy(update={"seed": pipeline_seed(config.seed, number)})
         game = train_models(data, seeded)
         plans = plan(seeded, game)
+        began = time.perf_counter()
         measure_all(unfinished(plans), seeded)
+        seconds += time.perf_counter() - began
         games.append(game)
         measured.append(plans)
-    return games, measured
+    return games, measured, seconds
 
 
 def anchor_notes(name: str, data: Ingested) -> list[str]:
@@ -276,10 +279,11 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
     began = time.perf_counter()
     verdict = measure_until(config, game, plans)
     plans = plans[: verdict.plans]
-    games, further = make_again(config, game.data)
+    spent = time.perf_counter() - began
+    games, further, spent_again = make_again(config, game.data)
     every = [plan for each in (plans, *further) for plan in each]
     fresh = made_here(every)
-    measuring = fan_out_timing(fresh, time.perf_counter() - began)
+    measuring = fan_out_timing(fresh, spent + spent_again)
 
     retrained, fidelity = retrain_some(config, game, plans)
     matched = match_grand_model(game.data, plans, config)

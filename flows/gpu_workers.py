@@ -15,6 +15,7 @@ def fit_workers(config: StageConfig) -> None:
     """
     if not gpus() or not isinstance(config, CreditConfig) or "://" in settings().runner:
         return
+    use_gpu_memory(1)
     if free := free_gpu_memory():
         from royalty.models.generators.budget import processes_on_gpu  # with torch, which takes seconds
         from royalty.tasks.credit.expected import coalition_bytes

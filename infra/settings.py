@@ -33,8 +33,9 @@ def cores() -> int:
 
 
 def free_gpu_memory() -> int:
-    """Bytes that are free on the GPU of this machine with the fewest, by NVIDIA's tool; 0 if it says nothing."""
+    """Bytes that are free on the visible GPU with the fewest, by NVIDIA's tool; 0 if it says nothing."""
     asked = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    asked += [f"--id={visible}"] if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) else []
     try:
         answer = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
         return min(int(line) for line in answer.split()) * 2**20

@@ -87,7 +87,7 @@ def _sections(docstring: str) -> Iterator[str]:
         if section.kind is DocstringSectionKind.text:
             yield f"{section.value}\n\n"
         elif section.kind in NAMED:
-            rows = [(f"`{one.name}`", one.description) for one in section.value]
+            rows = [(_named(one), one.description) for one in section.value]
             yield table((NAMED[section.kind], "Meaning"), rows) + "\n"
         elif section.kind is DocstringSectionKind.returns:
             yield f"**Returns**: {' '.join(_said(one) for one in section.value)}\n\n"
@@ -112,3 +112,9 @@ def _said(returned: Any) -> str:
     """A sentence of `Returns:`, of which the parser takes what stands before a colon for a type."""
     before = f"{returned.annotation}: " if returned.annotation else ""
     return " ".join(f"{before}{returned.description}".split())
+
+
+def _named(element: Any) -> str:
+    """The name of an attribute or parameter; of several in one entry, the parser takes the others for a type."""
+    names = element.name if not element.name.endswith(",") else f"{element.name} {element.annotation}"
+    return ", ".join(f"`{name.strip()}`" for name in names.split(","))

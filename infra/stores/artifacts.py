@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -47,6 +48,8 @@ Result = TypeVar("Result")
 
 PARTIAL = ".partial-"
 """The start of the names of files and folders that are being written."""
+ABANDONED_AFTER = 24 * 3600
+"""Seconds after which what nobody holds is abandoned."""
 REMOTE = "royalty.infra.stores.remote_artifacts"
 """Imported by its name, so that keys of stages do not depend on the versions of S3 packages: they change no result."""
 
@@ -275,7 +278,7 @@ def partial(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
 def partial_folder(parent: Path) -> Iterator[Path]:
     """A temporary folder in another one, which is removed at the end, unless it was moved."""
     remove_abandoned(parent)
-    temporary = Path(tempfile.mkdtemp(dir=parent, prefix=PARTIAL))
+    temporary = Path(tempfile.mkdtemp(dir=parent, prefix=PARTIAL))  # too young for another process to remove
     held = os.open(temporary, os.O_RDONLY)
     try:
         _held(held, temporary)
@@ -289,13 +292,16 @@ def partial_folder(parent: Path) -> Iterator[Path]:
 def remove_abandoned(folder: Path) -> None:
     """Remove what killed processes left unfinished in a folder, before this process writes there for the first time.
 
-    A process locks what it writes. The kernel ends the lock with the process, however it ends.
+    A process locks what it writes. The kernel ends the lock with the process, however it ends. Locks of other machines
+    are not seen on every shared folder, so what was written to within a day stays.
     """
     for path in folder.glob(f"{PARTIAL}*"):
         with suppress(OSError):  # it was finished meanwhile, or is another user's
+            if time.time() - path.lstat().st_mtime < ABANDONED_AFTER:
+                continue
             stream = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
-                if not _held(stream, path):
+                if not _held(stream, path, without_locks=False):
                     continue
                 if path.is_dir():
                     shutil.rmtree(path)
@@ -305,10 +311,19 @@ def remove_abandoned(folder: Path) -> None:
                 os.close(stream)
 
 
-def _held(stream: int, path: Path) -> bool:
-    """Lock an open file or folder; False if another process has locked it, or it is no longer at this path."""
+def _held(stream: int, path: Path, *, without_locks: bool = True) -> bool:
+    """Lock an open file or folder; False if another process has locked it, or it is no longer at this path.
+
+    Args:
+        without_locks: what to say where the file system has no locks.
+    """
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return without_locks
+    try:
         return path.stat().st_ino == os.fstat(stream).st_ino
-    except (BlockingIOError, FileNotFoundError):
+    except FileNotFoundError:
         return False

@@ -28,8 +28,8 @@ def network_tracin_values(
     """TracIn: sum over checkpoints of the learning rate times <gradient of the item, mean gradient of validation>.
 
     Pruthi et al. 2020, equation 3 (TracInCP), with gradients of the last layer alone (their section 4.2). Each of the
-    equal parts of the training has a checkpoint in its middle, where the learning rate of the cosine schedule is not
-    yet zero. Validation items with a label that no training item has are left out.
+    equal parts of the training has a checkpoint in its middle. Validation items with a label that no training item has
+    are left out.
 
     Args:
         train_images, val_images: uint8, `(items, channels, height, width)`.
@@ -61,7 +61,7 @@ def network_tracin_values(
     seen, val_targets = val_images[known], np.searchsorted(classes, val_labels[known])
     network = Classifier(train_images.shape[1], len(classes), seed=seed).to(device)
     values = np.zeros(len(targets))
-    at = {round((part + 0.5) * steps / checkpoints) for part in range(checkpoints)}
+    at = {math.ceil((part + 0.5) * steps / checkpoints) for part in range(checkpoints)}
     done = 0
 
     def look(_steps: int) -> None:
@@ -73,7 +73,7 @@ def network_tracin_values(
         *_, weight, bias = network.net.parameters()  # of the last layer
         weights = np.vstack([part.detach().double().cpu().numpy().T for part in (weight, bias[:, None])])
         rows, val_rows = (_with_one(network.features(images)) for images in (train_images, seen))
-        rate = 0.5 * (1 + math.cos(math.pi * done / steps))
+        rate = 0.5 * (1 + math.cos(math.pi * (done - 1) / steps))  # of the step that was just taken
         values[:] += rate * alignment(rows, targets, val_rows, val_targets, weights)
         network.net.train()
         if progress is not None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from royalty.models.valuation.costs import GPU_TILE, PointCost
+from royalty.models.valuation.costs import GPU_TILE, LEAST_ON_GPU, PointCost
 from royalty.models.valuation.mixing import Mixing
 from royalty.models.valuation.transport import (
     COARSEST,
@@ -53,8 +53,9 @@ def stacks(sources: int, targets: Sequence[int], device: torch.device | None) ->
         shapes.setdefault(points, []).append(pair)
     found = []
     for points, pairs in shapes.items():
-        # Costs that are not kept in memory are no stack.
-        width = max(STACKED_ENTRIES // (sources * points), 1) if sources * points <= GPU_TILE else 1
+        # Costs that are not kept in memory are no stack, nor are those that the CPU computes.
+        stacked = LEAST_ON_GPU <= sources * points <= GPU_TILE
+        width = max(STACKED_ENTRIES // (sources * points), 1) if stacked else 1
         found += [pairs[start : start + width] for start in range(0, len(pairs), width)]
     return found
 
@@ -193,6 +194,7 @@ class _Stack:
                 return self.near[2] - epsilon * total.double().log(), flow
         floor = math.ceil(math.log(torch.finfo(self.entries.dtype).tiny))
         tilted = ((g + epsilon * b.log()).to(self.entries)[:, None] - self.offsets) / epsilon  # (pairs, groups, m)
+        self.plan = torch.empty(0)  # before the next one takes its memory
         plan = tilted[:, self.groups].add_(self.entries, alpha=-1 / epsilon)
         highest = plan.amax(dim=2, keepdim=True)
         plan.sub_(highest).clamp_min_(floor).exp_()

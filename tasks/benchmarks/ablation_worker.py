@@ -32,7 +32,12 @@ def ablate(inputs: AblateInputs, context: StageContext) -> AblateOutputs:
         part = "encoding" if setting == "encoder" else "valuing"
         changed = getattr(drawn.config, part).model_copy(update={setting: value})
         config = drawn.config.model_copy(update={part: changed})
-        varied = prepared(replace(drawn, config=config), context) if part == "encoding" else trial
+        try:
+            varied = prepared(replace(drawn, config=config), context) if part == "encoding" else trial
+        except InputError as error:  # the other settings are not lost
+            failed[f"{setting} {value}"] = str(error)
+            context.advance(1)
+            continue
         settings = config.model_copy(update={"seed": drawn.seed})
         for method in [each for each in settings.methods if each in DEPENDING[setting]]:
             started = time.perf_counter()

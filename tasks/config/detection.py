@@ -184,7 +184,7 @@ DEPENDING: dict[str, tuple[Looking, ...]] = {
     "label_weight": ("lava", "sava", "batchwise-lava"),
     "epsilon": ("lava", "sava", "batchwise-lava"),
     "batch_size": ("sava", "batchwise-lava"),
-    "encoder": tuple(method for method in METHODS if method not in ("class-shares", "random")),
+    "encoder": tuple(method for method in METHODS if method not in ("class-shares", "random", "tracin-network")),
 }
 """The methods whose values a setting changes, for each setting that is varied."""
 

@@ -72,7 +72,7 @@ class CreditOutputs:
         failed: members of coalitions whose training failed.
         trained: number of models, including those of the null and the grand coalition.
         interactions: pairs of contributors who are surely substitutes or complements, by the models of `measurements`;
-            None in records of earlier versions.
+            none are named over several pipelines; None in records of earlier versions.
         null_utility, grand_utility: of the game that is credited: of retrained models, if these correct the credit, and
             means over pipelines.
         measured_ends: utilities of nobody and everybody by the models of `measurements`, of the first pipeline of

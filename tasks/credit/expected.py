@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from royalty.models.generators.budget import Budget, Sampled, TrainingLength, budget, training_bytes
 from royalty.models.generators.outline import Outline
@@ -30,21 +30,19 @@ def expected(config: CreditConfig) -> Expected:
     unpruned = coalitions.method in ("finetune", "retrain") or outline.frozen
     models = (coalitions.count + 2) * coalitions.seeds
     trainings = coalitions.seeds if coalitions.method == "amortized" else models
-    return Expected(
-        outline=outline,
-        coalitions=coalitions.count,
-        budget=budget(
-            outline,
-            base=TrainingLength(generator.steps, generator.batch_size),
-            recovery=TrainingLength(config.pruning.recovery_steps, generator.batch_size),
-            coalition=TrainingLength(trained.steps, trained.batch_size),
-            sampled=Sampled(sampling.images, sampling.steps, 1 if getattr(generator, "guidance", 1) == 1 else 2),
-            draws=sampling.draws,
-            coalitions=models,
-            trainings=trainings,
-            kept=1.0 if unpruned else 1 - config.pruning.ratio,
-        ),
+    one = budget(
+        outline,
+        base=TrainingLength(generator.steps, generator.batch_size),
+        recovery=TrainingLength(config.pruning.recovery_steps, generator.batch_size),
+        coalition=TrainingLength(trained.steps, trained.batch_size),
+        sampled=Sampled(sampling.images, sampling.steps, 1 if getattr(generator, "guidance", 1) == 1 else 2),
+        draws=sampling.draws,
+        coalitions=models,
+        trainings=trainings,
+        kept=1.0 if unpruned else 1 - config.pruning.ratio,
     )
+    pipelines = coalitions.pipelines
+    return Expected(outline, pipelines * coalitions.count, replace(one, hours=pipelines * one.hours))
 
 
 def coalition_bytes(config: CreditConfig) -> int:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from royalty.infra.stores.artifacts import PARTIAL, partial_folder, remove_abandoned, write_whole
+from royalty.infra.stores.artifacts import ABANDONED_AFTER, PARTIAL, partial_folder, remove_abandoned, write_whole
 
 FILE = "with partial(folder / 'page.html') as (stream, temporary):"
 FOLDER = "with partial_folder(folder) as temporary, (temporary / 'page.html').open('wb') as stream:"
+
+
+def aged(path: Path) -> None:
+    """Let it have been written to more than a day ago."""
+    long_ago = time.time() - ABANDONED_AFTER - 60
+    os.utime(path, (long_ago, long_ago), follow_symlinks=False)
 
 
 @pytest.mark.parametrize("writing", [FILE, FOLDER])
@@ -35,12 +43,18 @@ folder = Path(sys.argv[1])
         try:
             assert process.stdout.readline() == "writing\n"
             (left,) = tmp_path.glob(f"{PARTIAL}*")
+            aged(left)
             remove_abandoned.cache_clear()
             write_whole(tmp_path / "other.html", b"whole")
             assert left.exists()
         finally:
             process.kill()
+    os.utime(left)
     remove_abandoned.cache_clear()  # as in a new process
+    write_whole(tmp_path / "other.html", b"whole")
+    assert left.exists(), "another machine may be writing it"
+    aged(left)
+    remove_abandoned.cache_clear()
     with partial_folder(tmp_path):
         assert not left.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["other.html"]
@@ -51,5 +65,6 @@ def test_a_link_that_is_named_like_an_unfinished_file_is_not_followed(tmp_path: 
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "file").write_bytes(b"text")
     (tmp_path / f"{PARTIAL}link").symlink_to(tmp_path / "kept")
+    aged(tmp_path / f"{PARTIAL}link")
     write_whole(tmp_path / "other.html", b"whole")
     assert (tmp_path / "kept" / "file").read_bytes() == b"text"

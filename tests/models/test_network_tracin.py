@@ -54,7 +54,16 @@ def test_a_value_is_the_product_of_gradients_of_the_last_layer() -> None:
         network.net.train()
 
     network.fit(images, labels, steps=2, seed=3, progress=look)
-    np.testing.assert_allclose(found.values, 0.5 * np.array(products[0]), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(found.values, products[0], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(("steps", "checkpoints"), [(1, 1), (5, 5), (7, 3)])
+def test_every_part_of_the_training_has_a_checkpoint(steps: int, checkpoints: int) -> None:
+    done: list[int] = []
+    items = bars(12, 0)
+    found = network_tracin_values(*items, *items, seed=0, steps=steps, checkpoints=checkpoints, progress=done.append)
+    assert sum(done) == checkpoints
+    assert np.abs(found.values).max() > 0
 
 
 def test_too_few_steps_and_labels_are_refused() -> None:

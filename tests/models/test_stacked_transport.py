@@ -35,6 +35,7 @@ def sets(items: int, val_items: int, kind: type = np.float64) -> tuple[np.ndarra
 def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the CPU solve several transports at once, as CUDA does."""
     monkeypatch.setattr(stacked_transport, "STACKED_ON", ("cpu",))
+    monkeypatch.setattr(stacked_transport, "LEAST_ON_GPU", 1)
 
 
 @pytest.mark.parametrize("form", ["joint", "paper"])
@@ -116,6 +117,8 @@ def test_a_pair_that_does_not_converge_is_an_error_as_alone() -> None:
 def test_a_stack_is_of_one_shape_and_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda")
     assert stacks(100, [50, 50, 49, 50], CPU) == stacks(100, [50, 50, 49, 50], None) == [[0], [1], [2], [3]]
+    assert stacks(100, [50, 50, 49, 50], gpu) == [[0], [1], [3], [2]], "the CPU computes costs as small as these"
+    monkeypatch.setattr(stacked_transport, "LEAST_ON_GPU", 100 * 49)
     assert stacks(100, [50, 50, 49, 50], gpu) == [[0, 1, 3], [2]]
     monkeypatch.setattr(stacked_transport, "STACKED_ENTRIES", 10_000)
     assert stacks(100, [50, 50, 49, 50], gpu) == [[0, 1], [3], [2]]
