@@ -71,8 +71,20 @@ class Server:
     """A server that ends on `stop`, and when its parent process ends, however it ends."""
 
     def __init__(
-        self, command: Sequence[str], *, port: int, health: str, log: Path, environment: Mapping[str, str] = {}
+        self,
+        command: Sequence[str],
+        *,
+        port: int,
+        health: str,
+        log: Path,
+        environment: Mapping[str, str] = {},
+        folder: Path | None = None,
     ) -> None:
+        """Start it.
+
+        Args:
+            folder: where it runs; None: the current folder.
+        """
         self.url = f"http://{HOST}:{port}"
         self.health = health
         self.log = log
@@ -84,6 +96,7 @@ class Server:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **SAFE_PATH, **environment},
+                cwd=folder,
                 start_new_session=True,  # Ctrl-C reaches only the job, which then ends its servers in order
             )
 
@@ -147,7 +160,13 @@ def guarded_prefect(port: int, log: Path, environment: Mapping[str, str]) -> Ser
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": str(not has_password).lower(),
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}" for host in hosts.split(",")),
     }
-    return Server(command, port=port, health="/api/health", log=log, environment={**environment, **pages})
+    if home := os.environ.get("PREFECT_HOME"):
+        pages["PREFECT_HOME"] = str(Path(home).expanduser().absolute())
+    # Alembic, by which Prefect makes its tables, imports from the folder that it runs in.
+    folder = log.parent.absolute()
+    return Server(
+        command, port=port, health="/api/health", log=log, environment={**environment, **pages}, folder=folder
+    )
 
 
 def mlflow_server(settings: Settings) -> Server:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import struct
+import tokenize
 import zlib
 from collections.abc import Collection
 from pathlib import Path
@@ -20,7 +21,7 @@ PIECE = 2**24
 
 DAMAGES = (
     RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, EOFError, struct.error, MemoryError, OverflowError,
-    SyntaxError, TypeError, KeyError,
+    SyntaxError, TypeError, KeyError, tokenize.TokenError,
 )  # fmt: skip
 """What the readers of ZIP archives and arrays raise beside their own errors: of encrypted members, of other versions,
 damaged streams, and headers that are none or promise more than memory holds."""

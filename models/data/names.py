@@ -84,9 +84,18 @@ def _title(character: str) -> str:
 
 def _skeleton(name: str) -> str:
     prototypes = _prototypes()
-    decomposed = unicodedata.normalize("NFKD", name)
+    decomposed = "".join(filter(_seen, unicodedata.normalize("NFKD", name)))
     shown = "".join(prototypes.get(character, character) for character in decomposed)
     return unicodedata.normalize("NFKD", shown)
+
+
+def _seen(character: str) -> bool:
+    """Whether a character is drawn: combining grapheme joiners and variation selectors are not, nor are joiners."""
+    return not (
+        character in "\u034f\u17b4\u17b5" or character in JOINERS
+        or "\u180b" <= character <= "\u180f" or "\ufe00" <= character <= "\ufe0f"
+        or "\U000e0100" <= character <= "\U000e01ef"
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=1)

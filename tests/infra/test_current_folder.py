@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import ROYALTY
 
 ROOT = Path(__file__).parent.parent.parent
-NAMES = ("prefect", "mlflow", "torch", "json", "uvicorn", "infra", "signal", "selectors", "sqlalchemy")
+NAMES = ("prefect", "mlflow", "torch", "json", "uvicorn", "infra", "signal", "selectors", "sqlalchemy", "numpy")
 
 CHILD = """
 from royalty.infra.servers.postgres import throwaway_postgres

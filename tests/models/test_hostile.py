@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,6 +81,15 @@ def test_files_that_are_too_large_are_not_read(
     with limited(), pytest.raises((InputError, ConfigError), match=says):
         read(folder / name)
     assert time.monotonic() - started < SECONDS / 4
+
+
+@pytest.mark.parametrize("header", [b"{'descr':\n", b"{'descr': '<f8', 'shape': (\n", b"\\\n"])
+def test_headers_of_arrays_that_do_not_end(tmp_path: Path, header: bytes) -> None:
+    array = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with ZipFile(tmp_path / "items.npz", "w") as archive:
+        archive.writestr("features.npy", array)
+    with pytest.raises(InputError, match="cannot be read as plain arrays"):
+        read_items(tmp_path / "items.npz", size=8)
 
 
 def test_an_image_that_is_too_large_is_named_with_its_row(folder: Path) -> None:

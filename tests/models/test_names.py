@@ -76,3 +76,5 @@ def test_names_that_look_the_same_are_found_and_others_are_not() -> None:
     ]
     assert lookalikes([*names, "Ann"]) == [["Ann", "\u0410nn", "\uff21nn"], ["bob", "b\u043eb"], ["cy-1", "cy-l"]]
     assert lookalikes(f"scanner-{place:02}" for place in range(100)) == []
+    unseen = ["ann", "a\u034fnn", "ann\ufe0f", "ann\U000e0101"]
+    assert lookalikes([*unseen, "bob"]) == [sorted(unseen)]
