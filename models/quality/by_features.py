@@ -10,7 +10,8 @@ from royalty.models.quality.local_density import NEIGHBOURS, LocalDensity
 from royalty.models.quality.realism import Manifold, quality_of
 
 Judge = Callable[[np.ndarray], np.ndarray]
-"""Takes features of generated images, `(generated, dimensions)`; scores in [0, 1], `(generated,)`."""
+"""Takes features of generated images, `(generated, dimensions)`, that `check_features` accepts beside those of the
+training images; scores in [0, 1], `(generated,)`."""
 
 
 def _realism(train: np.ndarray) -> Judge:

@@ -12,6 +12,7 @@ import torch
 from royalty.infra.settings import cores
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.infra.stores.embeddings import EmbeddingStore
+from royalty.models.base.checks import check_features
 from royalty.models.base.choices import Division
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
@@ -183,6 +184,7 @@ def _quality(
     if name == "none":
         return None
     if name in BY_FEATURES:
+        check_features(train, generated, title="generated")
         return BY_FEATURES[name](train)(generated)
     if made.images is None:
         raise InputError(
