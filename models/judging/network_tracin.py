@@ -27,7 +27,7 @@ def network_tracin_values(
 ) -> ItemValues:
     """TracIn: sum over checkpoints of the learning rate times <gradient of the item, mean gradient of validation>.
 
-    Pruthi et al. 2020, equation 3 (TracInCP), with gradients of the last layer alone (their section 4.2). Each of the
+    Pruthi et al. 2020, equation 3 (TracInCP), with gradients of the last layer alone. Each of the
     equal parts of the training has a checkpoint in its middle. Validation items with a label that no training item has
     are left out.
 

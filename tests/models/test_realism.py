@@ -1,6 +1,8 @@
-"""Realism: the definition, what must not change it, and what is refused."""
+"""Realism and local density: definitions and what must not change them; and what realism refuses."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +12,10 @@ from scipy.stats import ortho_group
 
 from royalty.models.base.errors import InputError
 from royalty.models.quality import realism
+from royalty.models.quality.local_density import density_scores
 from royalty.models.quality.realism import MAX_SCORE, quality_of, realism_scores
+
+Scores = Callable[..., np.ndarray]
 
 
 def by_definition(train: np.ndarray, generated: np.ndarray, k: int) -> np.ndarray:
@@ -22,12 +27,27 @@ def by_definition(train: np.ndarray, generated: np.ndarray, k: int) -> np.ndarra
     return (radii[kept] / apart).max(axis=1)
 
 
+def density_by_definition(train: np.ndarray, generated: np.ndarray, k: int) -> np.ndarray:
+    between = np.linalg.norm(train[:, None] - train[None], axis=2)
+    np.fill_diagonal(between, np.inf)
+    own = np.sort(between, axis=1)[:, :k].mean(axis=1)
+    apart = np.linalg.norm(generated[:, None] - train[None], axis=2)
+    nearest = apart.argsort(axis=1)[:, :k]
+    mean = np.take_along_axis(apart, nearest, axis=1).mean(axis=1)
+    return np.minimum(own[nearest].mean(axis=1) / mean, 1)
+
+
+@pytest.mark.parametrize(
+    ("scores", "definition"), [(realism_scores, by_definition), (density_scores, density_by_definition)]
+)
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1000), items=st.integers(5, 60), dimensions=st.integers(1, 20), k=st.integers(1, 4))
-def test_equals_the_definition(seed: int, items: int, dimensions: int, k: int) -> None:
+def test_equals_the_definition(
+    scores: Scores, definition: Scores, seed: int, items: int, dimensions: int, k: int
+) -> None:
     generator = np.random.default_rng(seed)
     train, generated = generator.normal(size=(items, dimensions)), 2 * generator.normal(size=(30, dimensions))
-    np.testing.assert_allclose(realism_scores(train, generated, k=k), by_definition(train, generated, k), rtol=1e-3)
+    np.testing.assert_allclose(scores(train, generated, k=k), definition(train, generated, k), rtol=1e-3)
 
 
 @pytest.mark.parametrize("tile", [1, 7])
@@ -39,14 +59,15 @@ def test_tiles_change_nothing(tile: int, monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_allclose(realism_scores(train, generated), whole, rtol=1e-5)
 
 
+@pytest.mark.parametrize("scores", [realism_scores, density_scores])
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), scale=st.floats(1e-6, 1e6), shift=st.floats(-10, 10))
-def test_motion_scale_and_order_change_nothing(seed: int, scale: float, shift: float) -> None:
+def test_motion_scale_and_order_change_nothing(scores: Scores, seed: int, scale: float, shift: float) -> None:
     generator = np.random.default_rng(seed)
     train, generated = generator.normal(size=(40, 5)), generator.normal(size=(20, 5))
     turn = ortho_group.rvs(5, random_state=seed)
     moved = [scale * (points @ turn + shift) for points in (train[generator.permutation(40)], generated)]
-    np.testing.assert_allclose(realism_scores(*moved), realism_scores(train, generated), rtol=2e-3)
+    np.testing.assert_allclose(scores(*moved), scores(train, generated), rtol=2e-3)
 
 
 def test_inside_near_and_far() -> None:
