@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from royalty.models.base.errors import InputError
+from royalty.models.base.rows import pieces
 
 
 def check_labelled(
@@ -33,7 +34,7 @@ def check_told_apart(features: np.ndarray, items: int | None = None) -> None:
     Args:
         items: number of items, if `features` are those of a sample of distinct ones.
     """
-    if (items or len(features)) > 1 and (features == features[0]).all():
+    if (items or len(features)) > 1 and all((piece == features[0]).all() for piece in pieces(features)):
         raise InputError(
             "training items must differ in their features, and all of them have the same; choose another encoder"
         )

@@ -11,8 +11,7 @@ from typing import Self
 
 import numpy as np
 
-ROWS = 4096
-"""Rows whose keys are computed at a time."""
+from royalty.models.base.rows import Features, pieces
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def sampled(
     return Sample(features[rows], None if labels is None else labels[rows], distinct[:most], copies)
 
 
-def content_keys(features: np.ndarray, *, seed: int = 0) -> np.ndarray:
+def content_keys(features: Features, *, seed: int = 0) -> np.ndarray:
     """Pseudo-random numbers of items, uint64, `(items,)`: equal for equal features, in any floating-point precision.
 
     Args:
@@ -75,13 +74,12 @@ def content_keys(features: np.ndarray, *, seed: int = 0) -> np.ndarray:
         seed: each one gives other numbers.
     """
     factors = np.random.default_rng(seed).integers(0, 2**64, size=features.shape[1], dtype=np.uint64) | np.uint64(1)
-    keys = np.empty(len(features), dtype=np.uint64)
-    for start in range(0, len(features), ROWS):
-        rows = slice(start, start + ROWS)
-        bits = (features[rows].astype(np.float64) + 0.0).view(np.uint64)  # adding zero removes the sign of -0.0
+    keys = []
+    for piece in pieces(features):
+        bits = (piece.astype(np.float64) + 0.0).view(np.uint64)  # adding zero removes the sign of -0.0
         bits ^= bits >> np.uint64(32)  # the low bits of a float32 are zero
-        keys[rows] = _mixed((bits * factors).sum(axis=1, dtype=np.uint64))
-    return keys
+        keys.append(_mixed((bits * factors).sum(axis=1, dtype=np.uint64)))
+    return np.concatenate(keys)
 
 
 def with_labels(keys: np.ndarray, labels: np.ndarray | None) -> np.ndarray:

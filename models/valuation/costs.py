@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from royalty.models.base.rows import Features
+
 TILE, GPU_TILE = 2**20, 2**24
 """Entries of a tile: enough rows for a fast matrix product, and the bound on memory."""
 
@@ -83,7 +85,7 @@ class PointCost:
 
     def __init__(
         self,
-        sources: np.ndarray,
+        sources: Features,
         targets: np.ndarray,
         *,
         feature_weight: float = 1.0,
@@ -94,7 +96,7 @@ class PointCost:
         scale: float | None = None,
         device: torch.device | None = None,
     ) -> None:
-        """Take points, `(n, d)` and `(m, d)`, possibly memory maps.
+        """Take points, `(n, d)` and `(m, d)`, possibly memory maps; of the sources, a tile is read at a time.
 
         Args:
             offsets: `(groups, m)`; zero by default.

@@ -13,11 +13,12 @@ from royalty.models.base.arrays import as_device, as_features, as_labels, as_num
 from royalty.models.base.checks import check_labelled
 from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
+from royalty.models.base.rows import Features, Rows, pieces
 from royalty.models.valuation.calibration import selected
 from royalty.models.valuation.content import content_keys, sampled, with_labels
-from royalty.models.valuation.detector_fits import Labelled, fit_to_itself, fits_to_clean, folds_of_clean
+from royalty.models.valuation.detector_fits import Clean, fit_to_itself, fits_to_clean, folds_of_clean
+from royalty.models.valuation.exact import Exact
 from royalty.models.valuation.faults import FAULTS
-from royalty.models.valuation.knn_shapley import TILE_BYTES, nearest_first
 
 TRIM = 0.2
 """Fraction of the items of each label that judge no others, if there is no validation."""
@@ -156,7 +157,7 @@ def detect_items(
         )
     # Folds, sums and ties follow the content, so that the order of the items changes nothing.
     by_content = np.argsort(with_labels(content_keys(train), labels), kind="stable")
-    items, place = (train[by_content], labels[by_content]), np.argsort(by_content)
+    items, place = (Rows((train, by_content)), labels[by_content]), np.argsort(by_content)
     if clean is None:
         check_trim(trim)
         fit, kept = fit_to_itself(items, trim, by_class, seed, on, progress)
@@ -198,7 +199,7 @@ def detect_items(
     )
 
 
-def _validation(features: ArrayLike | None, labels: ArrayLike | None) -> Labelled | None:
+def _validation(features: ArrayLike | None, labels: ArrayLike | None) -> Clean | None:
     """Clean items as arrays; None if there are none."""
     if features is None and labels is None:
         return None
@@ -208,7 +209,7 @@ def _validation(features: ArrayLike | None, labels: ArrayLike | None) -> Labelle
     return as_features(features, "val_features"), as_labels(labels, "val_labels")
 
 
-def _once(clean: Labelled) -> Labelled:
+def _once(clean: Clean) -> Clean:
     """The clean items that differ, in features or label; copies show nothing new of how clean items look."""
     keys = with_labels(content_keys(clean[0]), clean[1])
     sample = sampled(clean[0], keys, len(keys), labels=clean[1])
@@ -242,20 +243,13 @@ def _mean(parts: list[tuple[np.ndarray, np.ndarray]], items: int) -> np.ndarray:
     return mean
 
 
-def _nearest(train: np.ndarray, val: np.ndarray, neighbours: int) -> np.ndarray:
+def _nearest(train: Features, val: np.ndarray, neighbours: int) -> np.ndarray:
     """Positions of the nearest clean items, nearest first, `(items, neighbours)`."""
-    centre = val.mean(axis=0, dtype=np.float64)
-    clean = val - centre
-    squares = np.square(clean).sum(axis=1)
-    size = max(1, TILE_BYTES // (8 * len(val)))
-    tiles = [
-        nearest_first(train[start : start + size] - centre, clean, squares)[:, :neighbours]
-        for start in range(0, len(train), size)
-    ]
-    return np.concatenate(tiles)
+    index = Exact(val)
+    return np.concatenate([index.search(piece, neighbours)[1] for piece in pieces(train)])
 
 
-def _nearest_others(train: np.ndarray, kept: np.ndarray, neighbours: int) -> np.ndarray:
+def _nearest_others(train: Features, kept: np.ndarray, neighbours: int) -> np.ndarray:
     """Positions of the nearest kept items other than the item itself, nearest first, `(items, neighbours)`."""
     nearest = np.flatnonzero(kept)[_nearest(train, train[kept], neighbours + 1)]
     other = nearest != np.arange(len(train))[:, None]

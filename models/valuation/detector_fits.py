@@ -12,8 +12,10 @@ from scipy.special import expit, logit
 
 from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
+from royalty.models.base.rows import Features, Rows
 from royalty.models.valuation.calibration import clean_p_values, own_p_values, p_values
 from royalty.models.valuation.contamination import BY_CLEAN, BY_OTHERS, Prior, Tilt, fit_tilt, fractions_by_class
+from royalty.models.valuation.content import content_keys
 from royalty.models.valuation.faults import FAULTS, Evidence, Fault, evidence, with_trusted
 from royalty.models.valuation.folds import Folds, clean_folds, row_bytes
 
@@ -29,8 +31,14 @@ OWN_FOLDS = 5
 TRIMMINGS = 2
 """How often the items of lowest score are left out, and all items judged again by the rest."""
 
-Labelled = tuple[np.ndarray, np.ndarray]
+Labelled = tuple[Features, np.ndarray]
 """Features, `(items, dimensions)`, and labels, `(items,)`."""
+
+Clean = tuple[np.ndarray, np.ndarray]
+"""The same of clean items, in memory."""
+
+Evidenced = tuple[np.ndarray, np.ndarray]
+"""Logarithms of p-values, `(items, kinds)`, and labels, `(items,)`."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Fit:
 
 def fits_to_clean(
     train: Labelled,
-    val: Labelled,
+    val: Clean,
     folds: Folds,
     by_class: bool,
     device: torch.device | None,
@@ -68,20 +76,21 @@ def fits_to_clean(
         rows = np.flatnonzero(np.isin(folds.train, (-1, fold)))
         fitted = folds.clean != fold
         left_out = ~fitted & np.isin(val[1], train[1])
-        items = tuple(np.concatenate([ours[rows], clean[left_out]]) for ours, clean in zip(train, val, strict=True))
-        is_clean = np.arange(len(items[0])) >= len(rows)
-        sides = (items[0], items[1]), is_clean, (val[0][fitted], val[1][fitted])
+        features = Rows((train[0], rows), (val[0], np.flatnonzero(left_out)))
+        labels = np.concatenate([train[1][rows], val[1][left_out]])
+        is_clean = np.arange(len(labels)) >= len(rows)
+        sides = (features, labels), is_clean, (val[0][fitted], val[1][fitted])
         scored = evidence(*sides, device)
-        first = _calibrated(rows, items[1], is_clean, scored, by_class)
+        first = _calibrated(rows, labels, is_clean, scored, by_class)
         trusted = np.zeros(len(is_clean), dtype=bool)
         trusted[: len(rows)] = (first.combined > np.log(TRUSTED)) & (folds.train[rows] < 0)
-        parts = np.array([crc32(row) % 2 for row in row_bytes(items[0])])  # copies share one
-        yield _calibrated(rows, items[1], is_clean, with_trusted(scored, *sides, trusted, parts), by_class)
+        parts = np.array([crc32(row) % 2 for row in row_bytes(features)])  # copies share one
+        yield _calibrated(rows, labels, is_clean, with_trusted(scored, *sides, trusted, parts), by_class)
         if progress is not None:
             progress(1)
 
 
-def folds_of_clean(train: Labelled, val: Labelled, seed: int) -> Folds:
+def folds_of_clean(train: Labelled, val: Clean, seed: int) -> Folds:
     """Folds in which every training label has clean items.
 
     Raises:
@@ -127,7 +136,8 @@ def own_folds(train: Labelled, seed: int) -> np.ndarray:
         InputError: a label whose items are all in one fold.
     """
     features, labels = train
-    folds = clean_folds(features, features, labels, min(OWN_FOLDS, len(np.unique(features, axis=0))), seed).clean
+    distinct = len(np.unique(content_keys(features)))
+    folds = clean_folds(features, features, labels, min(OWN_FOLDS, distinct), seed).clean
     for label in np.unique(labels):
         if len(np.unique(folds[labels == label])) < 2:
             raise InputError(
@@ -191,12 +201,12 @@ def _calibrated(rows: np.ndarray, labels: np.ndarray, is_clean: np.ndarray, scor
 
 
 def _odds(
-    train: Labelled, clean: Labelled, by_class: bool, prior: Prior
+    train: Evidenced, clean: Evidenced, by_class: bool, prior: Prior
 ) -> tuple[np.ndarray, np.ndarray, Tilt, dict[int, float]]:
     """Log-odds of a fault, of the training items and of the clean ones, with the mixture and the fractions by label.
 
     Args:
-        train, clean: logarithms of p-values, `(items, kinds)`, and labels.
+        train, clean: evidence of the training items and of the clean ones.
     """
     (log_p, own), (clean_log_p, clean_labels) = train, clean
     tilt = fit_tilt(-log_p, -clean_log_p, prior)

@@ -15,9 +15,10 @@ import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 
+from royalty.models.base.rows import Features, Rows, pieces
 from royalty.models.encoders.head import LinearHead, fit_head
 from royalty.models.valuation.costs import PointCost
-from royalty.models.valuation.transport import solve_transport
+from royalty.models.valuation.transport import solve_transport, source_potential
 
 Fault = Literal["label", "features", "within_class"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -27,6 +28,10 @@ PENALTY = 1e-2
 
 EPSILON, TOLERANCE, MAX_ITERATIONS = 0.1, 1e-3, 1000
 """Settings of transport: the entropy as a fraction of the scale of the cost, the marginal error, and the passes."""
+
+MOST_MOVED, MOST_REACHED = 20_000, 10_000
+"""Items, and clean items, that a transport is solved with, at most; others are judged by its potential of the clean
+items, in one pass."""
 
 TRUSTED_STEPS = 40
 """Steps of a head that is fitted to trusted items; more change the scores little."""
@@ -51,7 +56,7 @@ class Evidence:
 
 
 def evidence(
-    items: tuple[np.ndarray, np.ndarray],
+    items: tuple[Features, np.ndarray],
     left_out: np.ndarray,
     clean: tuple[np.ndarray, np.ndarray],
     device: torch.device | None = None,
@@ -73,17 +78,19 @@ def evidence(
     """
     (features, labels), (clean_features, clean_labels) = items, clean
     head = fit_head(clean_features, clean_labels, penalty=PENALTY)
-    logits, columns = head.logits(features), np.searchsorted(head.classes, labels)
-    cool = log_softmax(logits / _temperature(head, features[left_out], labels[left_out]), axis=1)
+    columns = np.searchsorted(head.classes, labels)
+    cool = _log_probabilities(head, features, _temperature(head, features[left_out], labels[left_out]))
     within = np.empty(len(labels))
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        potential = _closeness(features[rows], clean_features[clean_labels == label], device)
+        of_label = clean_labels == label
+        own = (Rows((features, rows)), labels[rows]), (clean_features[of_label], clean_labels[of_label])
+        potential = _closeness(*own, device)
         within[rows] = potential - np.median(potential[left_out[rows]])
     return Evidence(
         {
             "label": _log_odds(cool, columns),
-            "features": _closeness(features, clean_features, device, _masses(labels, clean_labels)),
+            "features": _closeness(items, clean, device),
             "within_class": within,
         },
         cool,
@@ -92,7 +99,7 @@ def evidence(
 
 def with_trusted(
     scored: Evidence,
-    items: tuple[np.ndarray, np.ndarray],
+    items: tuple[Features, np.ndarray],
     left_out: np.ndarray,
     clean: tuple[np.ndarray, np.ndarray],
     trusted: np.ndarray,
@@ -117,7 +124,8 @@ def with_trusted(
         fitted = np.concatenate([clean[0], features[others]]), np.concatenate([clean[1], labels[others]])
         head = fit_head(*fitted, penalty=PENALTY, steps=TRUSTED_STEPS)
         temperature = _temperature(head, features[left_out], labels[left_out])
-        log_probabilities[judged] = log_softmax(head.logits(features[judged]) / temperature, axis=1)
+        rows = Rows((features, np.flatnonzero(judged)))
+        log_probabilities[judged] = _log_probabilities(head, rows, temperature)
     columns = np.searchsorted(np.unique(clean[1]), labels)
     scores = {**scored.scores, "label": _log_odds(log_probabilities, columns)}
     return Evidence(scores, log_probabilities)
@@ -143,19 +151,41 @@ def _masses(labels: np.ndarray, clean_labels: np.ndarray) -> np.ndarray:
 
 
 def _closeness(
-    items: np.ndarray, clean: np.ndarray, device: torch.device | None, masses: np.ndarray | None = None
+    items: tuple[Features, np.ndarray], clean: tuple[np.ndarray, np.ndarray], device: torch.device | None
 ) -> np.ndarray:
-    """Minus the dual potential of the items in the transport to clean items, `(items,)`; by default of equal masses."""
-    cost = PointCost(items, clean, centre=clean.mean(axis=0, dtype=np.float64), device=device)
+    """Minus the dual potential of the items in the transport to clean items, `(items,)`.
+
+    Of large sets it is solved with a sample. The potential of an item follows from that of the clean items, whether the
+    item was moved or not, so that items of the sample and others, and clean items among both, are scored alike.
+    """
+    (features, labels), reached = items, _sample(clean[1], MOST_REACHED)
+    clean_features, clean_labels, moved = clean[0][reached], clean[1][reached], _sample(labels, MOST_MOVED)
+    centre, equal = clean_features.mean(axis=0, dtype=np.float64), np.full(len(reached), 1 / len(reached))
+    cost = PointCost(Rows((features, moved)), clean_features, centre=centre, device=device)
+    epsilon, masses = EPSILON * cost.scale, _masses(labels[moved], clean_labels)
     transport = solve_transport(
-        cost,
-        np.full(len(items), 1 / len(items)) if masses is None else masses,
-        np.full(len(clean), 1 / len(clean)),
-        epsilon=EPSILON * cost.scale,
-        tolerance=TOLERANCE,
-        max_iterations=MAX_ITERATIONS,
+        cost, masses, equal, epsilon=epsilon, tolerance=TOLERANCE, max_iterations=MAX_ITERATIONS
     )
-    return -transport.source
+    if len(moved) == len(labels):
+        return -transport.source
+    whole = PointCost(features, clean_features, centre=centre, scale=cost.scale, device=device)
+    potential, _ = source_potential(whole, _masses(labels, clean_labels), equal, transport.target, epsilon)
+    return -potential
+
+
+def _sample(labels: np.ndarray, most: int) -> np.ndarray:
+    """Positions of all items, or of about `most`, as many of each label where it has them, evenly spaced."""
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    classes = np.unique(labels)
+    each = max(1, most // len(classes))
+    of_label = (np.flatnonzero(labels == label) for label in classes)
+    return np.sort(np.concatenate([rows[:: -(-len(rows) // each)] for rows in of_label]))
+
+
+def _log_probabilities(head: LinearHead, features: Features, temperature: float) -> np.ndarray:
+    """Logarithms of the head's probabilities at a temperature, `(items, labels)`."""
+    return np.concatenate([log_softmax(head.logits(piece) / temperature, axis=1) for piece in pieces(features)])
 
 
 def _temperature(head: LinearHead, features: np.ndarray, labels: np.ndarray) -> float:

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.datasets import load_digits
 
 import royalty
 from royalty.models.base.errors import InputError
 from royalty.models.judging.detection import detection
-from royalty.models.valuation import detector_fits
+from royalty.models.valuation import detector_fits, faults
 from royalty.models.valuation.calibration import own_p_values, p_values
 from royalty.models.valuation.contamination import fit_tilt, fractions_by_class
 from royalty.models.valuation.detector import DetectedItems
@@ -161,6 +162,26 @@ def test_order_of_items_changes_nothing() -> None:
         np.testing.assert_array_equal(second.flagged, first.flagged[moved])
         back = val_moved if clean else moved
         np.testing.assert_array_equal(back[second.reasons.nearest], first.reasons.nearest[moved])
+
+
+def test_items_beyond_a_sample_are_judged_like_those_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of large sets transport is solved with a sample; here the sample is a fifth of the items."""
+    sides, planted = with_wrong_labels(blobs(12, items=1500, val_items=600), 150)
+    sides[0][150:180, 4] += 5
+    planted[150:180] = True
+    whole = found_by(sides)
+    monkeypatch.setattr(faults, "MOST_MOVED", 300)
+    monkeypatch.setattr(faults, "MOST_REACHED", 240)
+    sampled = found_by(sides)
+    assert spearmanr(sampled.scores, whole.scores).statistic > 0.95
+    assert spearmanr(sampled.p_values["within_class"], whole.p_values["within_class"]).statistic > 0.95
+    assert detection(sampled.scores, planted).auroc > detection(whole.scores, planted).auroc - 0.001
+    assert (sampled.flagged == whole.flagged).mean() > 0.98
+    assert sampled.flagged[150:180].mean() > 0.8
+
+    order = np.random.default_rng(0).permutation(1500)
+    moved = found_by((sides[0][order], sides[1][order], *sides[2:]))
+    np.testing.assert_array_equal(moved.scores, sampled.scores[order])
 
 
 def test_copies_of_clean_items_count_once() -> None:
