@@ -5,6 +5,8 @@ These are `payee`, and optionally `currency`, `name`, `country`, `town` and thos
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from pathlib import Path
 from royalty.models.base.errors import InputError
 from royalty.models.data.folder import read_csv
 from royalty.models.data.listing import check_columns
-from royalty.models.data.names import SPACES, lookalikes, person_name
+from royalty.models.data.names import SPACES, look_the_same, lookalikes, person_name
 from royalty.models.payout.countries import is_country
 from royalty.models.payout.iban import claimed_iban, iban_fault, is_iban
 from royalty.models.payout.standing import COLUMNS as STANDING
@@ -23,20 +25,14 @@ from royalty.models.payout.standing import UNKNOWN, Checks, Standing, read_stand
 ACCOUNT_LENGTH = 34
 COLUMNS = ("contributor", "name", "payee", "currency", "country", "town", *STANDING)
 OTHER_NAMES = (
-    "iban",
-    "account",
-    "acct",
-    "payee",
-    "bank",
-    "paypal",
-    "konto",
-    "compte",
-    "cuenta",
-    "conta",
-    "conto",
-    "rekening",
+    r"iban|account(?!an)|acct|konto|rekening|compte(?!ur)|cuenta|conta(?!ct|in)|conto|paypal|wallet|payee|payto|paidto|"
+    r"recipient|creditor|benefici(?:ary|aire|ario)|begunstigter?|empfanger|empfaenger|destinat(?:aire|ario)"
 )
-"""Parts of other names that people give the column `payee`."""
+"""Other names that people give the column `payee`, in letters without accents."""
+MEANS_ACCOUNT = re.compile(rf"{OTHER_NAMES}|bank")
+"""A name in which this is found is refused where no column `payee` is."""
+IS_ACCOUNT = re.compile(rf".*iban.*|(?:bank)?(?:{OTHER_NAMES})(?:number|nummer|nr|no|id|s)?|walletaddress")
+"""A name that is this from end to end is refused beside a column `payee`; `payee_name` is not."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +69,7 @@ def read_payees(path: Path) -> dict[str, Payee] | None:
     """
     rows = read_csv(path, {"contributor"})
     header = list(rows[0][1])
-    check_columns(f"{path}, row 1", header, {"contributor"}, COLUMNS)
-    parts = ("iban",) if "payee" in header else OTHER_NAMES
-    if meant := [name for name in header if name not in COLUMNS and any(part in name.lower() for part in parts)]:
-        raise InputError(
-            f"{path}, row 1: accounts stand in the column `payee`, and there is {meant[0]!r}; rename it to `payee`, or "
-            "drop it if it is no account"
-        )
+    _check_header(f"{path}, row 1", header)
     if "payee" not in header:
         return None
     payees: dict[str, Payee] = {}
@@ -104,6 +94,30 @@ def read_payees(path: Path) -> dict[str, Payee] | None:
                 standing=read_standing(row, where),
             )
     return payees
+
+
+def _check_header(where: str, header: list[str]) -> None:
+    """Refuse columns that who wrote them takes for one that is read, above all for `payee`; others are ignored."""
+    for name in header:
+        meant = next((known for known in COLUMNS if look_the_same(_letters(name), _letters(known))), name)
+        if meant != name and meant in header:
+            raise InputError(
+                f"{where}: {name!a} and {meant!r} look like one column, and only the second is read; drop one"
+            )
+        if meant != name:
+            raise InputError(f"{where}: unknown column {name!a}; did you mean {meant!r}? Rename it, or drop it")
+    check_columns(where, header, {"contributor"}, COLUMNS)
+    if "payee" in header:
+        refused, remedy = IS_ACCOUNT.fullmatch, "keep the accounts in `payee`, and drop or rename the other"
+    else:
+        refused, remedy = MEANS_ACCOUNT.search, "rename it to `payee`, or drop it if it is no account"
+    if others := [name for name in header if name not in COLUMNS and refused(_letters(name))]:
+        raise InputError(f"{where}: accounts stand in the column `payee`, and there is {others[0]!r}; {remedy}")
+
+
+def _letters(name: str) -> str:
+    """The letters and digits of a name, small and without accents."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", name).casefold()))
 
 
 def unpayable(payees: Mapping[str, Payee] | None, contributors: Collection[str], *currencies: str) -> frozenset[str]:

@@ -32,7 +32,8 @@ def test_who_has_no_account_in_the_currency_is_not_payable(tmp_path: Path) -> No
 
 def test_without_a_column_of_payees_all_are_paid_by_name(tmp_path: Path) -> None:
     assert read(tmp_path, "contributor,name\nann,Ann\n") is None
-    assert read(tmp_path, "contributor,discount,country,studio\nann,1,CH,Zoo\n") is None
+    harmless = "discount,country,studio,contact,contains,accountant,compteur,payment,notes,email,website"
+    assert read(tmp_path, f"contributor,{harmless}\nann,1,CH,Zoo{',' * 8}\n") is None
     assert unpayable(None, ["ann"], "EUR") == frozenset()
 
 
@@ -71,6 +72,23 @@ def test_accounts_that_cannot_be(tmp_path: Path, row: str, says: str) -> None:
         ("contributor,account number", "row 1: accounts stand in the column `payee`, and there is 'account number'"),
         ("contributor,payee_iban", "row 1: accounts stand in the column `payee`, and there is 'payee_iban'"),
         ("contributor,Kontonummer", "row 1: accounts stand in the column `payee`, and there is 'Kontonummer'"),
+        ("contributor,recipient", "row 1: accounts stand in the column `payee`, and there is 'recipient'"),
+        (
+            "contributor,Beneficiary name",
+            "row 1: accounts stand in the column `payee`, and there is 'Beneficiary name'",
+        ),
+        ("contributor,wallet", "row 1: accounts stand in the column `payee`, and there is 'wallet'"),
+        ("contributor,Empf\u00e4nger", "row 1: accounts stand in the column `payee`, and there is 'Empf\u00e4nger'"),
+        ("contributor,pay_to", "row 1: accounts stand in the column `payee`, and there is 'pay_to'"),
+        ("contributor,\uff50\uff41\uff59\uff45\uff45", "row 1: unknown column '.*uff50.*'; did you mean 'payee'"),
+        ("contributor,\u0440ayee", r"row 1: unknown column '\\u0440ayee'; did you mean 'payee'"),
+        ("contributor,payee,Payee", "row 1: 'Payee' and 'payee' look like one column, and only the second is read"),
+        ("contributor,payee, payee", "row 1: ' payee' and 'payee' look like one column"),
+        ("contributor,Contributor", "row 1: 'Contributor' and 'contributor' look like one column"),
+        ("contributor,payee,currency,Currency", "row 1: 'Currency' and 'currency' look like one column"),
+        ("contributor,payee,recipient", "there is 'recipient'; keep the accounts in `payee`, and drop or rename"),
+        ("contributor,payee,Account number", "there is 'Account number'; keep the accounts in `payee`"),
+        ("contributor,payee,wallet_address", "there is 'wallet_address'; keep the accounts in `payee`"),
         ("contributor,payee,IBAN", "row 1: accounts stand in the column `payee`, and there is 'IBAN'"),
         ("contributor,payee,payee", "row 1: each column has one name, and 'payee' names several"),
         ("contributor,contributor", "row 1: each column has one name, and 'contributor' names several"),
@@ -79,6 +97,11 @@ def test_accounts_that_cannot_be(tmp_path: Path, row: str, says: str) -> None:
 def test_a_header_that_would_lose_accounts_is_refused(tmp_path: Path, header: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         read(tmp_path, f"{header}\n{','.join(['ann'] * len(header.split(',')))}\n")
+
+
+@pytest.mark.parametrize("other", ["payee_name", "account_manager", "bank", "bic", "wallet brand", "recipient country"])
+def test_other_columns_beside_the_payee_are_ignored(tmp_path: Path, other: str) -> None:
+    assert read(tmp_path, f"contributor,payee,{other}\nann,acc-7,any\n")["ann"].account == "acc-7"
 
 
 @pytest.mark.parametrize(
