@@ -354,7 +354,7 @@ def _parse(source: str, text: str) -> dict[str, Any]:
     try:
         values = read_yaml(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{source} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict) or not values:
         raise ConfigError(f"{source} is empty or not a mapping; a configuration has lines of the form `key: value`")
     return values

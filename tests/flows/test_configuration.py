@@ -188,7 +188,7 @@ def test_a_later_last_day_is_of_the_same_name(tmp_path: Path) -> None:
         ("pruning: {importance: size}", r"`pruning.importance`: .*'taylor'.*got 'size'"),
         ("", "is empty"),
         ("- a\n- b", "not a mapping"),
-        ("data: {source", "is not YAML"),
+        ("data: {source", "cannot be read"),
     ],
 )
 def test_bad_configuration(tmp_path: Path, text: str, message: str) -> None:

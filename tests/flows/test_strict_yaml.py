@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +41,43 @@ def test_json_is_read_as_it_is(value: Any) -> None:
         ("1:30", "1:30"),
         ("no", "no"),
         ("On", "On"),
-        ("010", 10),
-        ("0x1F", 31),
+        ("'010'", "010"),
+        ('"1_000"', "1_000"),
+        ("10", 10),
+        ("-0", 0),
+        ("+5", 5),
+        ("0.50", 0.5),
         ("1e-3", 1e-3),
         ("-.5", -0.5),
         ("-.inf", -math.inf),
         ("true", True),
         ("~", None),
         ("2026-05", "2026-05"),
-        ("1_000", "1_000"),
+        ("2026-05-01", "2026-05-01"),
+        ("_1", "_1"),
+        ("1,000", "1,000"),
     ],
 )
 def test_numbers_and_truth_values_are_what_they_look_like(written: str, value: object) -> None:
     assert read_yaml(f"key: {written}") == {"key": value}
+
+
+@pytest.mark.parametrize(
+    "written", ["010", "-010", "00", "0x1F", "0o17", "0b11", "1_000", "+1_0.5", "1_000e3", "2026_05"]
+)
+def test_a_number_that_versions_of_yaml_read_differently_is_refused(written: str) -> None:
+    for value, column in (
+        (written, 8),
+        (f"[1, {written}]", 12),
+    ):
+        with pytest.raises(
+            yaml.YAMLError, match=rf"`steps` has `{re.escape(written)}`, .* quotes, in line 2, column {column}"
+        ):
+            read_yaml(f"name: a\nsteps: {value}")
+    with pytest.raises(yaml.YAMLError, match=rf"the key `{re.escape(written)}`, .* quotes, in line 2, column 3"):
+        read_yaml(f"outer:\n  {written}: 1")
+    with pytest.raises(yaml.YAMLError, match=rf"a list has `{re.escape(written)}`, .* quotes, in line 1, column 6"):
+        read_yaml(f"a: [[{written}]]")
 
 
 @pytest.mark.parametrize(
@@ -67,6 +92,8 @@ def test_numbers_and_truth_values_are_what_they_look_like(written: str, value: o
         ("a0: &a0 x\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)), "aliases"),
         ("# " + "x" * 1_000_000, "at most 1,000,000 characters"),
         ("a: !!python/object/apply:os.system [true]", "python/object"),
+        ("a: !!int 0x10", "has no tags, and this has tag:yaml.org,2002:int; remove it"),
+        ("a: !!bool maybe", "has no tags"),
     ],
 )
 def test_what_repeats_hides_or_never_ends_is_refused(text: str, says: str) -> None:
@@ -79,5 +106,5 @@ def test_a_configuration_that_is_no_file_is_refused_at_once(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="is no file"):
         load_config(file=tmp_path / "pipe.yaml", preset=None, name=None)
     (tmp_path / "twice.yaml").write_text(FOLDER + "payout: {post: false}\n")
-    with pytest.raises(ConfigError, match=r"twice\.yaml is not YAML: .*`payout` is there again"):
+    with pytest.raises(ConfigError, match=r"twice\.yaml cannot be read: .*`payout` is there again"):
         load_config(file=tmp_path / "twice.yaml", preset=None, name=None)
