@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.stores.keys import canonical
+from royalty.infra.stores.private import keep_private
 
 By = Literal["contributor", "prompt", "model", "period", "client"]
 
@@ -304,6 +305,7 @@ class UsageLog:
         """The connection of this thread."""
         connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
         if connection is None:
+            keep_private(self.file)
             connection = self._own.connection = sqlite3.connect(self.file, timeout=60, isolation_level=None)
             connection.execute("pragma journal_mode=wal")
             connection.execute("pragma synchronous=full")

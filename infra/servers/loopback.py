@@ -15,6 +15,7 @@ from pathlib import Path
 from royalty.infra.processes.machine import HOST, SAFE_PATH, free_port
 from royalty.infra.settings import Settings
 from royalty.infra.stores.artifacts import StoreError, write_whole
+from royalty.infra.stores.private import keep_private, umask
 from royalty.infra.stores.templates import template
 
 STARTUP_SECONDS = 120
@@ -89,6 +90,7 @@ class Server:
         self.health = health
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
+        keep_private(log)
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
                 [*module("royalty.infra.processes.supervise"), *module(*command)],
@@ -97,6 +99,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **SAFE_PATH, **environment},
                 cwd=folder,
+                umask=umask(log.parent),  # of its databases too
                 start_new_session=True,  # Ctrl-C reaches only the job, which then ends its servers in order
             )
 
@@ -145,6 +148,8 @@ def prefect_server(settings: Settings, *, schedules: bool = True, password: str 
     empty = template("prefect")
     if empty.exists() and not database.exists():
         write_whole(database, empty.read_bytes())
+    elif database.exists():
+        keep_private(database)
     log = settings.root / "prefect" / "server.log"
     environment = {"PREFECT_SERVER_API_AUTH_STRING": password} if password else {}
     return guarded_prefect(port, log, {**environment, **({} if schedules else WITHOUT_SCHEDULES)})

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, Operationa
 from sqlalchemy.orm import Session
 
 from royalty.infra.stores.artifacts import StoreError
+from royalty.infra.stores.private import keep_private
 
 SCHEMA = "10"
 """Version of the schema that this code reads and writes: the newest in `infra/stores/migrations`."""
@@ -145,8 +146,8 @@ def _engine(url: str) -> Engine:
         ) from None
     dialect = engine.dialect.name
     if dialect == "sqlite":
-        if engine.url.database:
-            _make_folder(Path(engine.url.database).parent)
+        if engine.url.database and not engine.url.database.startswith((":", "file:")):
+            _make_file(Path(engine.url.database))
         event.listen(engine, "connect", _prepare_sqlite)
     elif dialect == "postgresql":
         event.listen(engine, "do_connect", _limit_waiting)
@@ -155,12 +156,13 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def _make_folder(folder: Path) -> None:
+def _make_file(database: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        database.parent.mkdir(parents=True, exist_ok=True)
+        keep_private(database)
     except OSError as error:
         raise StoreError(
-            f"cannot open the run store in {folder}: {error.strerror}. Set ROYALTY_HOME to a writable folder"
+            f"cannot open the run store in {database.parent}: {error.strerror}. Set ROYALTY_HOME to a writable folder"
         ) from None
 
 

@@ -23,6 +23,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID
 from PIL import Image
 
 from royalty.infra.settings import Settings
+from royalty.infra.stores.private import keep_private, umask
 from royalty.infra.stores.templates import template
 from royalty.infra.tracking.entities import curve_of, dataset_input, metrics_of, milliseconds
 from royalty.infra.tracking.records import DatasetRecord, FinishedRun, ModelRecord, Payment, Period
@@ -339,9 +340,11 @@ def _build_database(path: Path) -> None:
     MLflow rejects a database whose migrations were interrupted, and two runs may create it at the same time.
     """
     if path.exists():
+        keep_private(path)
         return
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as folder:
         built = Path(folder, path.name)
+        built.touch(0o666 & ~umask(path.parent))
         if template("mlflow").exists():
             shutil.copyfile(template("mlflow"), built)
         else:

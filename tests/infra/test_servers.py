@@ -50,6 +50,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Serve
             server.stop()
 
 
+def test_databases_and_logs_of_servers_are_read_by_their_owner_only(served: dict[str, Server]) -> None:
+    home = served["mlflow"].log.parents[1]
+    files = [path for path in home.rglob("*") if path.is_file() and "prefect/ui" not in str(path)]
+    assert {path.name for path in files} >= {"prefect.db", "mlflow.db", "server.log"}
+    assert [path for path in files if path.stat().st_mode & 0o077] == []
+
+
 JOB = """
 import os, urllib.error, urllib.request
 from pathlib import Path
