@@ -13,14 +13,55 @@ import pytest
 import yaml
 
 from royalty.infra.processes.workers import Reference
+from royalty.infra.stores import keys
 from royalty.models.payout.apportionment import Shares
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.credit import coalition_models
+from royalty.tasks.credit import coalition_models, coalitions
 from tests.conftest import SMALL
 from tests.in_process import own_home
+from tests.tracing import made_up
 from tests.watching import Watch, watching
 
+TRAINED_BY = [
+    ("stacked", "learning_rate=learning_rate", "learning_rate=0.0"),
+    ("stacked", "LANES = 8", "LANES = 16"),
+    ("stacked_lora", "lr=learning_rate", "lr=0.0"),
+    ("denoising", "lr=learning_rate, fused", "lr=0.0, fused"),
+]
+"""Modules that train coalitions, and a constant of each."""
 CONFIG = CreditConfig.model_validate({**yaml.safe_load(SMALL), "name": "watched", "image_credit": {"references": 32}})
+
+
+@pytest.mark.parametrize(("module", "written", "instead"), TRAINED_BY)
+def test_a_constant_of_the_code_that_trains_coalitions_changes_all_their_keys(
+    module: str, written: str, instead: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a learning rate of zero in `stacked`, everything was reused once: the key did not cover that module."""
+    run, name = made_up(tmp_path / "home"), f"royalty.models.generators.{module}"
+    find, edited = keys._origin, tmp_path / f"{module}.py"
+    kind = "lora" if module == "stacked_lora" else "ddpm"
+    config = CreditConfig.model_validate({"name": "may", "generator": {"kind": kind}})
+    ingest, classifier = run.stages.ingest, run.stages.classifier
+
+    def planned() -> set[str]:
+        for known in (keys.code_version, keys.modules_run_by, keys._module):
+            known.cache_clear()  # a process reads its code once
+        sets = [(), ("ann",), ("ann", "bob")]
+        plans = coalitions.plan_coalitions.fn(sets, ingest, "start", classifier, config, "sparsified", [0])
+        return {plan.key for plan in plans} | {measure.key for plan in plans for measure in plan.measures}
+
+    source = Path(str(find(name))).read_text()
+    assert source.count(written) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "_origin", lambda imported: str(edited) if imported == name else find(imported))
+        edited.write_text(source)
+        before = planned()
+        edited.write_text(f"# A comment\n{source}")
+        assert planned() == before
+        edited.write_text(source.replace(written, instead))
+        assert len(before) == 6
+        assert planned().isdisjoint(before)
+    planned()  # by the code as it is, which other tests run
 
 
 @pytest.mark.slow
