@@ -106,7 +106,7 @@ def _later(posted: Posted, statements: Sequence[Posted]) -> Iterator[Posted]:
 def payment_rows(statements: Sequence[Posted], table: str, uses: Uses) -> Iterator[PaymentRow]:
     """What statements say about a credit table, as the report shows it."""
     for posted in statements:
-        if credit_behind(posted, uses) == table:
+        if credit_behind(posted, uses) == table and posted.kind != "export":
             fate = _fate(posted, statements) or "in force"
             yield PaymentRow(pool_of(posted), posted.created_at, _what(posted, uses), posted.id, fate)
 

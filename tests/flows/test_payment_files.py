@@ -25,6 +25,7 @@ from royalty.infra.settings import Settings
 from royalty.infra.workspace import Workspace
 from royalty.models.base.errors import InputError
 from royalty.models.payout.business_days import is_business_day
+from royalty.tasks.report.payments import payment_rows
 from tests.flows.test_payout import NAMES, credited
 from tests.in_process import settings_of
 
@@ -245,3 +246,11 @@ def test_the_command_line_takes_a_date_only_for_a_file(space: Workspace, stack: 
         refused = CliRunner().invoke(app, ["payout", "--credit", "show", *arguments])
         assert isinstance(refused.exception, ConfigError)
         assert says in str(refused.exception)
+
+
+def test_pages_that_are_written_after_an_export_list_what_moved_money(space: Workspace, pay: Pay) -> None:
+    statement = pay().statement
+    statements = space.ledger.statements()
+    assert [posted.kind for posted in statements] == ["division", "export"]
+    rows = list(payment_rows(statements, statements[0].valuation, {}))
+    assert [(row.statement, row.fate) for row in rows] == [(statement, "in force")]
