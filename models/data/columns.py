@@ -197,8 +197,11 @@ def image_column(where: str, schema: pa.Schema) -> str:
 
 def holds_images(kind: pa.DataType) -> bool:
     """Whether a column of a type can hold encoded images."""
-    struct = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-    return bool(struct or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        kind = kind.field("bytes").type
+        if pa.types.is_null(kind):  # every image is missing, which its reader says
+            return True
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def payloads(column: Any) -> Any:

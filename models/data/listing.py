@@ -264,12 +264,14 @@ def as_text(value: object) -> str:
 def check_columns(
     where: str, present: Sequence[str], needed: Collection[str], known: Collection[str] = COLUMNS
 ) -> None:
-    """Check that every needed column is present and no known column is misspelt; other columns are ignored.
+    """Check that every needed column is present, once, and no known column is misspelt; other columns are ignored.
 
     Raises:
         InputError: the message names the column and the nearest known one.
     """
     for name in present:
+        if (plain := name.strip().lower()) != name and plain in needed and plain in present:
+            raise InputError(f"{where}: {name!r} and {plain!r} look like one column, and one is read; drop one")
         meant = difflib.get_close_matches(name.strip().lower(), known, n=1, cutoff=0.8)
         if name in known or name in needed or name.strip().lower() in OTHER_WORDS:
             continue

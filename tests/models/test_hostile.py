@@ -15,8 +15,9 @@ import pytest
 from royalty.flows.configuration import ConfigError, load_config
 from royalty.models.base.errors import InputError
 from royalty.models.base.reading import LARGEST_IMAGE, LONGEST_LINE
+from royalty.models.data.columns import Columns, parquet_images
 from royalty.models.data.folder import list_images, read_manifest
-from royalty.models.data.labelled import read_items
+from royalty.models.data.labelled import list_items, read_items
 from royalty.models.payout.payees import read_payees
 from tests.brought import CSV, MEMORY, ROWS, SECONDS, limited, line, use, write_pictures
 
@@ -126,6 +127,25 @@ def test_tables_of_other_things(folder: Path) -> None:
         read_manifest(folder)
 
 
+@pytest.mark.parametrize("cell", [5, [1, 2], "abc", {"a": 1}])
+def test_images_of_other_things_than_bytes(tmp_path: Path, cell: object) -> None:
+    columns = {"image": [{"bytes": cell, "path": "x"}] * 4, "contributor": list("abab"), "label": list("xxyy")}
+    pq.write_table(pa.table(columns), tmp_path / "set.parquet")
+    for read in (list_items, lambda file: parquet_images(file, Columns())):
+        with pytest.raises(InputError, match="has 0 columns of encoded images"):
+            read(tmp_path / "set.parquet")
+    with pytest.raises(InputError, match="column 'image' holds struct"):
+        parquet_images(tmp_path / "set.parquet", Columns(image="image"))
+
+
+def test_two_columns_that_look_like_one(folder: Path) -> None:
+    (folder / "metadata.csv").write_text(
+        CSV.replace("contributor,", "contributor,Contributor,", 1).replace(".png,", ".png,x,")
+    )
+    with pytest.raises(InputError, match="'Contributor' and 'contributor' look like one column"):
+        read_manifest(folder)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -134,6 +154,11 @@ def test_tables_of_other_things(folder: Path) -> None:
         ("data: {source: digits}\npayout: {pool: 999999999999999999}", r"a pool is at most 90071992547409\.92 EUR"),
         ("data: {source: digits}\npayout: {pool: .nan}", "finite"),
         ("? [a, b]\n: 1", "a key is a text"),
+        (
+            "data: {source: digits}\nclassifier: {steps: true}",
+            r"`classifier`: .*`steps` is no truth value \(got True\)",
+        ),
+        ("data: {source: digits}\npayout: {pool: yes}", r"`payout.pool`: .*valid decimal"),
     ],
 )
 def test_configurations_that_cannot_be_meant(tmp_path: Path, text: str, says: str) -> None:
