@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import csr_array, triu
-from scipy.spatial import KDTree
+
+from royalty.models.data.within import pairs_within
 
 NEAR = 0.02
 """Largest root mean square difference of near duplicates, as a fraction of the pixel range."""
@@ -14,10 +15,9 @@ NEAR = 0.02
 GRID = 4
 """Blocks per side whose means are compared first."""
 
-DIRECTIONS = 8
-"""Main directions of the block means, in which the tree finds neighbours."""
+TOLERANCE = 1e-3
+"""Slack of the reach in which pairs are sought, relative, for rounding of their projections."""
 
-ROWS = 1024
 NUMBERS = 32_000_000
 """Numbers held in memory at a time."""
 
@@ -26,9 +26,9 @@ def near_owners(images: np.ndarray, membership: np.ndarray | csr_array, places: 
     """The contributors of each item and of its near duplicates: bool, `(items, contributors)`.
 
     No pair is missed. The distance of two images is at least the distance of their block means weighted by the root of
-    the block size (Jensen), and so at least that of any projection of these. A tree of the projections on their main
-    directions finds the pairs that can be near; only those are compared by blocks, and then in full. Rotated, mirrored,
-    cropped or brightened copies are not near.
+    the block size (Jensen). Along the main directions of these, `royalty.models.data.within` finds the pairs that can
+    be near; only those are compared in full. Rotated, mirrored, cropped or brightened copies are
+    not near.
 
     Args:
         images: uint8, `(any number, channels, height, width)`; may be a memory map.
@@ -43,16 +43,10 @@ def near_owners(images: np.ndarray, membership: np.ndarray | csr_array, places: 
     blocks = _blocks(images, places, GRID)  # (items, blocks)
     blocks -= blocks.mean(axis=0)
     _, axes = np.linalg.eigh(blocks.T @ blocks)
-    directions = (blocks @ axes[:, -DIRECTIONS:]).astype(np.float64)  # (items, directions)
-    tree, owners = KDTree(directions), _owner_groups(owned)
-    pairs: list[np.ndarray] = []
-    for start in range(0, len(places), ROWS):
-        chunk = np.arange(start, min(start + ROWS, len(places)))
-        found = tree.query_ball_point(directions[chunk], reach * (1 + 1e-6) + 1e-6)
-        left = np.repeat(chunk, [len(others) for others in found])
-        right = np.fromiter((other for others in found for other in others), np.int64, len(left))
-        several = (left < right) & (owners[left] != owners[right])
-        pairs += _near_pairs(images, places, blocks, left[several], right[several], reach)
+    owners, pairs = _owner_groups(owned), []
+    for left, right in pairs_within(blocks @ axes[:, ::-1], reach * (1 + TOLERANCE)):
+        several = owners[left] != owners[right]
+        pairs += _near_pairs(images, places, left[several], right[several], reach)
     left, right = np.concatenate(pairs, axis=1) if pairs else np.empty((2, 0), np.int64)
     near = csr_array((np.ones(len(left), np.float32), (left, right)), shape=(len(places), len(places)))
     reached = owned + near @ owned + near.T @ owned
@@ -84,20 +78,15 @@ def _owner_groups(owned: csr_array) -> np.ndarray:
 
 
 def _near_pairs(
-    images: np.ndarray, places: np.ndarray, blocks: np.ndarray, left: np.ndarray, right: np.ndarray, reach: float
+    images: np.ndarray, places: np.ndarray, left: np.ndarray, right: np.ndarray, reach: float
 ) -> list[np.ndarray]:
     """The pairs that are near among candidates, as arrays `(2, pairs)`."""
-    pairs, pixels = [], int(np.prod(images.shape[1:]))
-    for start in range(0, len(left), max(1, NUMBERS // blocks.shape[1])):
-        some = slice(start, start + max(1, NUMBERS // blocks.shape[1]))
-        can_be = np.square(blocks[left[some]] - blocks[right[some]]).sum(axis=1) <= reach**2 * (1 + 1e-4) + 1e-6
-        first, second = left[some][can_be], right[some][can_be]
-        rows = max(1, NUMBERS // pixels)
-        for begin in range(0, len(first), rows):
-            one, other = first[begin : begin + rows], second[begin : begin + rows]
-            apart = _flat(images, places[one]) - _flat(images, places[other])
-            near = np.square(apart).sum(axis=1) <= reach**2 * (1 + 1e-6)
-            pairs.append(np.stack([one[near], other[near]]))
+    pairs, rows = [], max(1, NUMBERS // int(np.prod(images.shape[1:])))
+    for begin in range(0, len(left), rows):
+        one, other = left[begin : begin + rows], right[begin : begin + rows]
+        apart = _flat(images, places[one]) - _flat(images, places[other])
+        near = np.square(apart).sum(axis=1) <= reach**2 * (1 + 1e-6)
+        pairs.append(np.stack([one[near], other[near]]))
     return pairs
 
 

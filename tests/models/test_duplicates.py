@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 from scipy.sparse import csr_array
 
-from royalty.models.data import duplicates
+from royalty.models.data import duplicates, within
 from royalty.models.data.duplicates import NEAR, near_copies, near_owners
 from royalty.models.data.mnist import mnist_digits
 
 
 @pytest.mark.parametrize(("rows", "numbers"), [(1024, 10**7), (7, 200)])
 def test_all_pairs_that_are_near_and_no_others(rows: int, numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "ROWS", rows)
+    monkeypatch.setattr(within, "ITEMS", rows)
     monkeypatch.setattr(duplicates, "NUMBERS", numbers)
     draw = np.random.default_rng(0)
     images = draw.integers(20, 235, (150, 3, 6, 10)).astype(np.int64)  # sides that blocks do not divide
