@@ -30,6 +30,7 @@ from royalty.models.data.listing import (
     inside,
 )
 from royalty.models.data.parquet import open_parquet, readable, whole
+from royalty.models.data.rsl import terms_beside
 
 
 @dataclass(frozen=True)
@@ -262,10 +263,12 @@ def _listed(path: Path, files: tuple[Path, ...], arrow: bool, columns: Columns, 
     rows = first_of_each(
         [as_text(value) for value in texts[columns.label]] if "label" in present else [""] * count, per_label
     )
-    entries = tuple(
+    with_terms = terms_beside(path if path.is_dir() else path.parent)
+    described = (
         _entry(f"{path}, row {row}", {kind: texts[name][row] for kind, name in present.items()}, listed[row])
         for row in rows
     )
+    entries = tuple(map(with_terms, described))
     return Listing(str(path), entries, Cells(files, arrow, image, rows))
 
 

@@ -27,8 +27,7 @@ def near_owners(images: np.ndarray, membership: np.ndarray | csr_array, places: 
 
     No pair is missed. The distance of two images is at least the distance of their block means weighted by the root of
     the block size (Jensen). Along the main directions of these, `royalty.models.data.within` finds the pairs that can
-    be near; only those are compared in full. Rotated, mirrored, cropped or brightened copies are
-    not near.
+    be near; only those are compared in full. Rotated, mirrored, cropped or brightened copies are not near.
 
     Args:
         images: uint8, `(any number, channels, height, width)`; may be a memory map.

@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ from royalty.models.data.listing import (
 )
 from royalty.models.data.names import person_name
 from royalty.models.data.parquet import read_table
-from royalty.models.data.rsl import STRICTEST, training_by_rsl
+from royalty.models.data.rsl import terms_beside
 from royalty.models.data.teams import people
 
 METADATA = "metadata.csv"
@@ -57,12 +55,12 @@ def read_manifest(folder: Path, *, credited: bool = True, labels: bool = True, t
     needed |= {"text"} if texts and credited else set()
     entries: list[Entry] = []
     files: dict[Path, str] = {}
-    rsl = cache(training_by_rsl)  # many images name the same document
+    with_terms = terms_beside(folder)
     refused = Refusals()
     for line, record in read_records(metadata, needed):
         with refused.collect():
             file, entry = _listed(folder, f"{metadata}, row {line}", record, files, credited=credited)
-            entry = _by_terms(folder, entry, rsl)
+            entry = with_terms(entry)
             files[file] = str(line)
             entries.append(entry)
     refused.check(f"rows of {metadata} cannot be used")
@@ -74,15 +72,6 @@ def read_manifest(folder: Path, *, credited: bool = True, labels: bool = True, t
         check_credited(listing, labels=labels, texts=texts)
         _check_contributors(folder, metadata, set(people(name for entry in entries for name in entry.contributors)))
     return listing
-
-
-def _by_terms(folder: Path, entry: Entry, rsl: Callable[[Path], str]) -> Entry:
-    """An entry with what the RSL document says of training that its terms name, unless its own cell refuses more."""
-    terms = entry.license_terms
-    if not terms.casefold().endswith(".xml") or "://" in terms:
-        return entry
-    stated = {entry.training_mining, rsl(inside(folder, terms, entry.where))}
-    return replace(entry, training_mining=next(meaning for meaning in STRICTEST if meaning in stated))
 
 
 def _rows_of(register: Path) -> list[tuple[int, dict[str, str]]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 from xml.parsers import expat
 
 from royalty.models.base.errors import InputError
 from royalty.models.base.reading import check_size
+from royalty.models.data.listing import Entry, inside
 
 NAMESPACES = ("", "https://rslstandard.org/rsl")
 USAGES = ("all", "ai-all", "ai-train", "ai-input", "ai-index", "search")
@@ -41,6 +42,25 @@ def training_by_rsl(path: Path) -> str:
     if not reader.meanings:
         reader.refuse("it has no <license> in a <content>")
     return next(meaning for meaning in STRICTEST if meaning in reader.meanings)
+
+
+def terms_beside(folder: Path) -> Callable[[Entry], Entry]:
+    """What adds to an entry what the RSL document in a folder says of training that its terms name.
+
+    Of the document and the entry's own cell, the stricter counts. Each document is read once.
+    """
+    meanings: dict[str, str] = {}
+
+    def with_terms(entry: Entry) -> Entry:
+        terms = entry.license_terms
+        if not terms.casefold().endswith(".xml") or "://" in terms:
+            return entry
+        if terms not in meanings:
+            meanings[terms] = training_by_rsl(inside(folder, terms, entry.where))
+        stated = {entry.training_mining, meanings[terms]}
+        return replace(entry, training_mining=next(meaning for meaning in STRICTEST if meaning in stated))
+
+    return with_terms
 
 
 @dataclass

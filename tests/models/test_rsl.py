@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from royalty.models.base.errors import InputError
+from royalty.models.data.columns import Columns, parquet_images
 from royalty.models.data.consent import consented
 from royalty.models.data.folder import read_manifest
 from royalty.models.data.rsl import training_by_rsl
@@ -108,3 +113,24 @@ def test_images_are_refused_by_the_document_that_they_name(tmp_path: Path) -> No
     metadata.write_text("\n".join(json.dumps({**row, "license_terms": "missing.xml"}) for row in rows))
     with pytest.raises(InputError, match=r"there is no file 'missing.xml'"):
         read_manifest(folder)
+
+
+@pytest.mark.parametrize("whole_folder", [False, True])
+def test_terms_of_a_table_are_beside_it(tmp_path: Path, whole_folder: bool) -> None:
+    document(tmp_path / "closed.xml", prohibits("ai-train"))
+    image = io.BytesIO()
+    Image.new("L", (4, 4)).save(image, "PNG")
+    terms = ["closed.xml", "CC-BY-4.0", "closed.xml"]
+    columns = {"image": [image.getvalue()] * 3, "contributor": ["ann", "bob", "cy"], "license_terms": terms}
+    pq.write_table(pa.table(columns), tmp_path / "images.parquet")
+    path = tmp_path if whole_folder else tmp_path / "images.parquet"
+    listing = parquet_images(path, Columns())
+    assert [entry.training_mining for entry in listing.entries] == ["notAllowed", "", "notAllowed"]
+    before = listing.digest()
+    document(tmp_path / "closed.xml", permits("all"))
+    listing = parquet_images(path, Columns())
+    assert [entry.training_mining for entry in listing.entries] == ["allowed", "", "allowed"]
+    assert listing.digest() != before, "a change of the document is one of the images"
+    (tmp_path / "closed.xml").unlink()
+    with pytest.raises(InputError, match=r"row 0: there is no file 'closed.xml'"):
+        parquet_images(path, Columns())
