@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, TypeVar, cast
 
 from royalty.infra.errors import UserError
+from royalty.infra.stores.private import umask
 
 
 class StoreError(UserError, OSError):
@@ -261,6 +262,7 @@ def partial(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
             with tempfile.NamedTemporaryFile(dir=path.parent, prefix=PARTIAL, delete=False) as stream:
                 if _held(stream.fileno(), Path(stream.name)):
                     temporary = Path(stream.name)
+                    os.fchmod(stream.fileno(), 0o666 & ~umask(path.parent))
                     yield stream, temporary
     except StoreError:
         raise

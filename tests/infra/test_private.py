@@ -11,6 +11,7 @@ import pytest
 
 from royalty.infra.attribution.usage_log import UsageLog
 from royalty.infra.settings import Settings
+from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.stores.private import keep_private
 from royalty.infra.tracking import client
 from royalty.infra.tracking.client import open_tracking
@@ -76,3 +77,10 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "linked.db").symlink_to(tmp_path / "there.db")
     keep_private(tmp_path / "linked.db")
     assert modes(tmp_path) == dict.fromkeys(["linked.db", "there.db"], 0o600)
+
+
+@pytest.mark.parametrize(("folder", "file"), [(0o755, 0o600), (0o2775, 0o660)])
+def test_artifacts_are_for_the_group_where_it_may_write_the_folder(folder: int, file: int, tmp_path: Path) -> None:
+    tmp_path.chmod(folder)
+    write_whole(tmp_path / "a.bin", b"a")
+    assert stat.S_IMODE((tmp_path / "a.bin").stat().st_mode) == file
