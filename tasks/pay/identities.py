@@ -33,6 +33,10 @@ ROUNDING = 2
 """Largest difference in minor units that rounding alone causes between two halves and the whole."""
 
 
+NOTHING = 1e-6
+"""Largest gain, of all credit, that rounding alone causes."""
+
+
 @task(name="check split identities", cache_policy=NO_CACHE)
 def check_identities(run: str, credit: Credited, config: PayoutConfig, data: Ingested | None = None) -> list[str]:
     """Report who would gain from a second identity, and which contributors have images in common.
@@ -114,7 +118,7 @@ def _substituted(space: Workspace, credit: Credited, credits: Mapping[str, Credi
     share = f", {gain / whole:.1%} of all credit" if whole > 0 else ""
     who = (
         f"{names[most]} would gain most, {gain:+.3f} ({low:+.3f} to {high:+.3f}){share}"
-        if gain > 0
+        if gain > NOTHING * abs(whole)
         else "nobody would gain"
     )
     yield (
