@@ -177,8 +177,11 @@ def schema_of(path: Path, arrow: bool) -> pa.Schema:
     with readable(path, arrow=arrow):
         if arrow:
             with pa.memory_map(str(path)) as source:
-                return pa.ipc.open_stream(source).schema
-        return pq.read_schema(path)
+                schema = pa.ipc.open_stream(source).schema
+        else:
+            schema = pq.read_schema(path)
+        _ = schema.names  # which are decoded when they are asked for, and of a damaged file may be no UTF-8
+        return schema
 
 
 def image_column(where: str, schema: pa.Schema) -> str:

@@ -19,7 +19,7 @@ from royalty.models.data.columns import Columns, parquet_images
 from royalty.models.data.folder import list_images, read_manifest
 from royalty.models.data.labelled import list_items, read_items
 from royalty.models.payout.payees import read_payees
-from tests.brought import CSV, MEMORY, ROWS, SECONDS, limited, line, use, write_pictures
+from tests.brought import CSV, MEMORY, ROWS, SECONDS, kinds, limited, line, use, write_pictures
 
 
 @pytest.fixture
@@ -173,3 +173,12 @@ def test_the_limits_stop_a_hang_and_a_flood(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("tests.brought.SECONDS", 0.01)
     with pytest.raises(TimeoutError, match="took more than"), limited():
         time.sleep(SECONDS)
+
+
+def test_an_arrow_stream_whose_names_of_columns_are_no_text(tmp_path: Path) -> None:
+    files = kinds()
+    stream, read = files["data.arrow"]
+    (tmp_path / "state.json").write_bytes(files["state.json"][0])
+    (tmp_path / "data.arrow").write_bytes(stream.replace(b"contributor", b"\x80ontributor"))
+    with pytest.raises(InputError, match="cannot be read as an Arrow stream"):
+        read(tmp_path / "data.arrow")
